@@ -1,0 +1,69 @@
+# `make help` lists the targets. Everything that is made lands in build/.
+
+VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --match 'v*' 2>/dev/null)),$(shell sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p;T;q' CHANGELOG.md))
+FUZZTIME ?= 10s
+# Packages whose tests run under the race detector, where there is a C compiler for it.
+CONCURRENT = ./agent/... ./conf/... ./mqtt/... ./ota/... ./systemd/...
+RACE := $(if $(shell command -v $(or $(CC),gcc) 2>/dev/null),-race)
+
+export CGO_ENABLED = 0
+GOBUILD = go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.version=$(VERSION)'
+# The four targets as DIRECTORY:GOARCH:GOARM.
+TARGETS = amd64:amd64: arm64:arm64: armv7:arm:7 armv5:arm:5
+MAX_ARMV7 = 9000000
+
+.PHONY: help build demo test race fuzz bench lint arm cross deb man integration test-system clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+
+build: ## the agent and the simulator for this machine
+	$(GOBUILD) -o build/ ./cmd/spoke-zone-agent ./cmd/spoke-zone-sim
+
+demo: build ## a gateway's whole day against the simulator, in under a minute
+	build/spoke-zone-sim demo --agent build/spoke-zone-agent
+
+test: ## every test, the concurrent packages with the race detector
+	go test $$(go list ./... | grep -vxF "$$(go list $(CONCURRENT))")
+	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) $(CONCURRENT)
+	@test -n "$(RACE)" || echo "make test: no C compiler here: ran WITHOUT the race detector"
+
+race: ## every test with the race detector
+	CGO_ENABLED=1 go test -race ./...
+
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+bench: build ## side by side with curl, openssl and mosquitto_sub; rewrites docs/benchmarks.md
+	test/bench/run
+
+lint: build/tools/.built ## vet, gofmt, staticcheck, shellcheck, mandoc and govulncheck
+	.ci/lint
+
+arm: ## static binaries for amd64, arm64, armv7 and armv5, and their sizes
+	@$(foreach t,$(TARGETS),$(call cross_build,$(subst :, ,$(t)))) :
+	@stat -c '%9s  %n' build/amd64/* build/arm64/* build/armv7/* build/armv5/*
+	@test $$(stat -c %s build/armv7/spoke-zone-agent) -le $(MAX_ARMV7) || { echo "armv7 agent is larger than $(MAX_ARMV7) bytes" >&2; exit 1; }
+cross_build = GOOS=linux GOARCH=$(word 2,$(1)) GOARM=$(word 3,$(1)) $(GOBUILD) -o build/$(word 1,$(1))/ ./cmd/spoke-zone-agent &&
+
+cross: arm ## run each of the four under qemu-user: version and check
+	test/cross
+
+deb: arm build/tools/.built ## .deb for amd64, arm64, armhf and armel, reproducible
+	VERSION=$(VERSION) packaging/deb/build
+
+man: build ## man pages and completions from the command table
+	build/spoke-zone-agent man docs/man
+
+integration: build ## the built agent against Mosquitto and nginx over TLS
+	go test -tags integration -count=1 ./test/integration
+
+test-system: deb ## the .deb under a real systemd in a container (root, Debian)
+	test/system/run
+
+clean: ## remove build/
+	rm -rf build
+
+build/tools/.built: packaging/tools/go.mod packaging/tools/go.sum
+	GOBIN=$(CURDIR)/build/tools go -C packaging/tools install tool
+	@touch $@
