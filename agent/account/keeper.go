@@ -1,0 +1,157 @@
+package account
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
+)
+
+// recheck bounds one sleep, so that a stepped clock or a suspend is noticed.
+const recheck = 5 * time.Minute
+
+// A Keeper renews a token, stores each new one and announces it. Run owns its
+// state; the other methods may be called from anywhere. Set its fields before
+// Run.
+type Keeper struct {
+	// Login asks the cloud for a successor of tok. It returns "" when the cloud
+	// gives none because tok is still good.
+	Login func(ctx context.Context, tok Token) (string, error)
+	// WriteBack puts the token where other programs read it: the identity file.
+	WriteBack func(Token) error
+	Store     Store
+	Names     Names
+	Schedule  Schedule
+	Now       func() time.Time // the cloud's time; time.Now if nil
+	Rand      func() float64   // rand.Float64 if nil
+	NotBefore func(time.Time)  // told of each token's iat; may be nil
+	Log       *slog.Logger
+
+	tokens latest.Value[Token]
+	status latest.Value[Status]
+	inbox  inbox
+
+	// only Run touches these
+	slots     slots
+	foreign   Token // from the identity file, not yet judged by the cloud
+	history   History
+	attempted time.Time // when the last attempt ended, by the monotonic clock
+	urgent    bool      // a person asked for an attempt now
+	st        Status
+	waiting   []chan<- error
+}
+
+// Current returns the token to present now and a channel that is closed when it
+// has been superseded. It waits for the first one.
+func (k *Keeper) Current(ctx context.Context) (Token, <-chan struct{}, error) {
+	return k.tokens.Wait(ctx)
+}
+
+// Status returns the state of the account and a channel that is closed when it
+// changes.
+func (k *Keeper) Status() (Status, <-chan struct{}) {
+	s, _, changed := k.status.Get()
+	return s, changed
+}
+
+// Run keeps the token valid until ctx is done. It never gives up.
+func (k *Keeper) Run(ctx context.Context) error {
+	k.start()
+	for ctx.Err() == nil {
+		k.receive()
+		now := k.now()
+		next := k.next(now)
+		k.publish(now, next)
+		if wait := next.Sub(now); wait > 0 {
+			k.sleep(ctx, min(wait, recheck))
+			continue
+		}
+		k.attempt(ctx)
+	}
+	return nil
+}
+
+// start takes up where the last run ended.
+func (k *Keeper) start() {
+	var err error
+	if k.slots, err = k.Store.load(k.Names); err != nil {
+		k.st.StoreError = err.Error()
+		k.Log.Error("stored tokens not usable", "err", err)
+	}
+	if tok := k.slots.use(); !tok.IsZero() {
+		k.announce(tok)
+	}
+}
+
+// subject is the token that the next login presents: first one that appeared in
+// the identity file, since only the cloud can say which is right.
+func (k *Keeper) subject() Token {
+	if !k.foreign.IsZero() {
+		return k.foreign
+	}
+	return k.slots.use()
+}
+
+// next is when to ask the cloud. The last attempt's age is elapsed time, so
+// that a step of the clock neither delays the next one nor hastens it.
+func (k *Keeper) next(now time.Time) time.Time {
+	if k.subject().IsZero() {
+		return now.Add(recheck)
+	}
+	if k.history.Last == None {
+		if k.urgent || k.history.Forced || !k.foreign.IsZero() {
+			return later(now, k.notBefore(now))
+		}
+		return later(k.Schedule.Next(now, k.window(), k.history), k.notBefore(now))
+	}
+	h := k.history
+	h.At = now.Add(-time.Since(k.attempted))
+	h.Forced = h.Forced || !k.foreign.IsZero()
+	if k.urgent {
+		return k.notBefore(now)
+	}
+	return k.Schedule.Next(now, k.window(), h)
+}
+
+// notBefore keeps attempts a second apart.
+func (k *Keeper) notBefore(now time.Time) time.Time {
+	if k.attempted.IsZero() {
+		return now
+	}
+	return now.Add(minGap - time.Since(k.attempted))
+}
+
+func (k *Keeper) window() Window { return k.Schedule.Window(k.slots.use()) }
+
+func (k *Keeper) sleep(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-k.inbox.arrived():
+	case <-timer.C:
+	}
+}
+
+func (k *Keeper) announce(tok Token) {
+	if k.NotBefore != nil && !tok.Issued.IsZero() {
+		k.NotBefore(tok.Issued)
+	}
+	k.tokens.Set(tok)
+}
+
+func (k *Keeper) now() time.Time {
+	if k.Now == nil {
+		return time.Now()
+	}
+	return k.Now()
+}
+
+func (k *Keeper) rand() float64 {
+	if k.Rand == nil {
+		return rand.Float64()
+	}
+	return k.Rand()
+}

@@ -1,0 +1,140 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// finish is how long a login that is under way when the agent is stopped may
+// take to end: its answer may be the only copy of the next token.
+const finish = 5 * time.Second
+
+// attempt asks the cloud once and acts on the answer.
+func (k *Keeper) attempt(ctx context.Context) {
+	tok := k.subject()
+	k.st.Attempts++
+	raw, err := k.login(ctx, tok)
+	k.attempted, k.urgent = time.Now(), false
+	k.history.At, k.history.Jitter, k.history.Asked = k.now(), k.rand(), 0
+	var fresh Token
+	if err == nil && raw != "" {
+		if fresh, err = ParseToken(raw, k.Names); err != nil {
+			err = fmt.Errorf("the cloud's new token: %w", err)
+		}
+	}
+	switch {
+	case err != nil && ctx.Err() != nil: // we are stopping: this says nothing of the token
+	case err != nil:
+		k.failed(tok, err)
+	case raw == "" || fresh.Same(tok):
+		k.stillGood(tok)
+	default:
+		k.renewed(tok, fresh)
+	}
+	k.answer(err)
+}
+
+// login lets a call that is under way when the agent is stopped end by itself,
+// within a bound.
+func (k *Keeper) login(ctx context.Context, tok Token) (string, error) {
+	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(finish, cancel) })
+	defer stop()
+	return k.Login(call, tok)
+}
+
+func (k *Keeper) failed(tok Token, err error) {
+	var asked time.Duration
+	k.history.Last, asked = outcome(err)
+	k.history.Asked = asked
+	k.history.Failures++
+	k.st.LastError, k.st.LastErrorAt = err.Error(), k.history.At
+	if k.history.Last == Refused {
+		k.refused(tok)
+	}
+	k.Log.Warn("token not renewed", "err", err, "attempt", k.history.Failures, "token", tok)
+}
+
+// refused falls back to another token where there is one.
+func (k *Keeper) refused(tok Token) {
+	switch {
+	case tok.Same(k.foreign):
+		k.foreign = Token{}
+		k.history.Failures, k.history.Last = 0, None
+		k.st.FileError = "the cloud refuses the token in the identity file"
+	case tok.Same(k.slots.Next):
+		k.Log.Warn("new token refused, falling back to the one before", "token", tok)
+		k.slots.Next = Token{}
+		k.history.Failures, k.history.Last = 0, Unreachable
+		k.keep()
+		k.announce(k.slots.Cur)
+	}
+}
+
+func (k *Keeper) stillGood(tok Token) {
+	k.history.Last = StillGood
+	if k.history.Forced { // the API or the broker refuses what the login accepts
+		k.history.Failures++
+	} else {
+		k.history.Failures = 0
+	}
+	k.history.Forced = false
+	if tok.Same(k.foreign) {
+		k.adopt(tok)
+	}
+	k.prove(tok)
+}
+
+func (k *Keeper) renewed(old, fresh Token) {
+	if old.Same(k.foreign) {
+		k.slots = slots{Cur: old, Seen: k.slots.Seen}
+		k.foreign = Token{}
+	}
+	k.slots = k.slots.proven(old).renewedTo(fresh)
+	k.history.Last, k.history.Failures, k.history.Forced = Renewed, 0, false
+	k.st.Renewals++
+	k.st.LastRenewal, k.st.LastError = k.history.At, ""
+	k.keep()
+	k.writeBack(fresh)
+	k.announce(fresh)
+	k.Log.Info("token renewed", "token", fresh)
+}
+
+// adopt takes over a token from the identity file that the cloud has accepted.
+func (k *Keeper) adopt(tok Token) {
+	k.slots = slots{Cur: tok, Seen: tok.digest()}
+	k.foreign = Token{}
+	k.history.Failures = 0
+	k.keep()
+	k.announce(tok)
+	k.Log.Info("token taken from the identity file", "token", tok)
+}
+
+func (k *Keeper) prove(tok Token) {
+	if tok.Same(k.slots.Next) {
+		k.slots = k.slots.proven(tok)
+		k.keep()
+	}
+}
+
+// keep stores the slots. Where that fails the agent goes on from memory.
+func (k *Keeper) keep() {
+	err := k.Store.save(k.slots)
+	k.st.StoreError = text(err)
+	if err != nil {
+		k.Log.Error("token not stored", "err", err)
+	}
+}
+
+func (k *Keeper) writeBack(tok Token) {
+	err := k.WriteBack(tok)
+	k.st.WriteError = text(err)
+	if err != nil {
+		k.Log.Warn("token not written to the identity file", "err", err)
+		return
+	}
+	k.slots.Seen = tok.digest()
+	k.keep()
+}

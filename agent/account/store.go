@@ -1,0 +1,95 @@
+package account
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
+)
+
+// slots is what is known of the account's tokens. A new token is Next until the
+// cloud has accepted it; only then is Cur dropped.
+type slots struct {
+	Cur  Token
+	Next Token
+	Seen string // digest of the identity file's token when it was last looked at
+}
+
+// use is the token to present.
+func (s slots) use() Token {
+	if s.Next.IsZero() {
+		return s.Cur
+	}
+	return s.Next
+}
+
+// has reports whether t is one of ours.
+func (s slots) has(t Token) bool { return t.Same(s.Cur) || t.Same(s.Next) }
+
+// renewedTo is s with a new token, whose acceptance is still to be seen.
+func (s slots) renewedTo(t Token) slots {
+	if !s.Next.IsZero() && !s.Next.Same(t) {
+		s.Cur = s.Next
+	}
+	s.Next = t
+	if s.Cur.IsZero() {
+		s.Cur, s.Next = t, Token{}
+	}
+	return s
+}
+
+// proven is s after the cloud has accepted t.
+func (s slots) proven(t Token) slots {
+	if !t.IsZero() && t.Same(s.Next) {
+		s.Cur, s.Next = s.Next, Token{}
+	}
+	return s
+}
+
+// A Store keeps the tokens in one record with a checksum and a previous
+// generation.
+type Store struct {
+	Dir string        // <state>/cred
+	FS  atomicfile.FS // atomicfile.OS if nil
+}
+
+// record is slots on disk: the one place where tokens are written in full.
+type record struct {
+	Fmt  int    `json:"fmt"`
+	Cur  string `json:"cur"`
+	Next string `json:"next,omitempty"`
+	Seen string `json:"seen,omitempty"`
+}
+
+func (s Store) path() string { return filepath.Join(s.Dir, "tokens") }
+
+func (s Store) fs() atomicfile.FS {
+	if s.FS == nil {
+		return atomicfile.OS{}
+	}
+	return s.FS
+}
+
+// load returns empty slots when there is no record.
+func (s Store) load(names Names) (slots, error) {
+	var r record
+	if _, err := atomicfile.LoadRecord(s.fs(), s.path(), &r); errors.Is(err, fs.ErrNotExist) {
+		return slots{}, nil
+	} else if err != nil {
+		return slots{}, fmt.Errorf("read stored tokens: %w", err)
+	}
+	out := slots{Seen: r.Seen}
+	out.Cur, _ = ParseToken(r.Cur, names) // none if it is no token
+	out.Next, _ = ParseToken(r.Next, names)
+	return out, nil
+}
+
+func (s Store) save(v slots) error {
+	r := record{Fmt: 1, Cur: v.Cur.Raw(), Next: v.Next.Raw(), Seen: v.Seen}
+	if err := atomicfile.SaveRecord(s.fs(), s.path(), r); err != nil {
+		return fmt.Errorf("store tokens: %w", err)
+	}
+	return nil
+}
