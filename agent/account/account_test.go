@@ -157,6 +157,9 @@ func (r *rig) reason() string {
 	return s.Reason
 }
 
+// onDisk is what a new process finds.
+func onDisk(r *rig) (slots, error) { return (&Store{Dir: r.Store.Dir}).load(DefaultNames) }
+
 func (r *rig) stop() {
 	r.cancel()
 	<-r.done
@@ -233,13 +236,13 @@ func TestNewTokenIsStoredAndWrittenBackBeforeUse(t *testing.T) {
 		if raw, _ := r.file.read(); tok.Same(first) || raw != tok.Raw() {
 			t.Fatalf("announced %v, identity file holds another", tok)
 		}
-		s, err := r.Store.load(DefaultNames)
+		s, err := onDisk(r)
 		if err != nil || !s.Next.Same(tok) || !s.Cur.Same(first) {
 			t.Fatalf("stored %v then %v, %v", s.Cur, s.Next, err)
 		}
 		r.Prove(tok)
 		time.Sleep(time.Second)
-		if s, _ := r.Store.load(DefaultNames); !s.Cur.Same(tok) || !s.Next.IsZero() {
+		if s, _ := onDisk(r); !s.Cur.Same(tok) || !s.Next.IsZero() {
 			t.Fatalf("after the cloud's acceptance: %v then %v", s.Cur, s.Next)
 		}
 		r.stop()
@@ -439,7 +442,7 @@ func TestLoginUnderWayEndsBeforeTheAgentStops(t *testing.T) {
 		tok, _, _ := r.Current(t.Context())
 		time.Sleep(time.Until(r.Schedule.Window(tok).Due) + time.Second)
 		r.stop()
-		s, err := r.Store.load(DefaultNames)
+		s, err := onDisk(r)
 		if err != nil || s.use().Raw() == raw || !c.usable(s.use()) {
 			t.Fatalf("the answer was lost: %v %v", s.use(), err)
 		}

@@ -21,7 +21,7 @@ type Keeper struct {
 	Login func(ctx context.Context, tok Token) (string, error)
 	// WriteBack puts the token where other programs read it: the identity file.
 	WriteBack func(Token) error
-	Store     Store
+	Store     *Store
 	Names     Names
 	Schedule  Schedule
 	Now       func() time.Time // the cloud's time; time.Now if nil

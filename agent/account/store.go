@@ -49,10 +49,13 @@ func (s slots) proven(t Token) slots {
 }
 
 // A Store keeps the tokens in one record with a checksum and a previous
-// generation.
+// generation. It also remembers the newest it was given, so that a Keeper that
+// takes over from another loses nothing where the disk takes no writes.
 type Store struct {
 	Dir string        // <state>/cred
 	FS  atomicfile.FS // atomicfile.OS if nil
+
+	newest *slots // what save was given last, durable or not
 }
 
 // record is slots on disk: the one place where tokens are written in full.
@@ -63,9 +66,9 @@ type record struct {
 	Seen string `json:"seen,omitempty"`
 }
 
-func (s Store) path() string { return filepath.Join(s.Dir, "tokens") }
+func (s *Store) path() string { return filepath.Join(s.Dir, "tokens") }
 
-func (s Store) fs() atomicfile.FS {
+func (s *Store) fs() atomicfile.FS {
 	if s.FS == nil {
 		return atomicfile.OS{}
 	}
@@ -73,7 +76,10 @@ func (s Store) fs() atomicfile.FS {
 }
 
 // load returns empty slots when there is no record.
-func (s Store) load(names Names) (slots, error) {
+func (s *Store) load(names Names) (slots, error) {
+	if s.newest != nil {
+		return *s.newest, nil
+	}
 	var r record
 	if _, err := atomicfile.LoadRecord(s.fs(), s.path(), &r); errors.Is(err, fs.ErrNotExist) {
 		return slots{}, nil
@@ -86,7 +92,8 @@ func (s Store) load(names Names) (slots, error) {
 	return out, nil
 }
 
-func (s Store) save(v slots) error {
+func (s *Store) save(v slots) error {
+	s.newest = &v
 	r := record{Fmt: 1, Cur: v.Cur.Raw(), Next: v.Next.Raw(), Seen: v.Seen}
 	if err := atomicfile.SaveRecord(s.fs(), s.path(), r); err != nil {
 		return fmt.Errorf("store tokens: %w", err)
