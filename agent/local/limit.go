@@ -1,0 +1,58 @@
+package local
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Each uid may ask so often. A program that polls once a second stays far
+// below, one in a tight loop costs the gateway next to nothing.
+const (
+	perSecond = 20
+	burst     = 40
+	maxUIDs   = 256 // known at a time
+)
+
+// A limiter keeps a bounded table of who asks how often.
+type limiter struct {
+	mu   sync.Mutex
+	uids map[uint32]*asker
+}
+
+type asker struct {
+	*rate.Limiter
+	last time.Time
+}
+
+// allow reports whether uid may ask at now. In a full table the uid that has
+// been silent for longest is forgotten, so a flood of uids costs no memory.
+func (l *limiter) allow(uid uint32, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.uids[uid]
+	if a == nil {
+		if l.uids == nil {
+			l.uids = make(map[uint32]*asker)
+		}
+		if len(l.uids) >= maxUIDs {
+			l.forget()
+		}
+		a = &asker{Limiter: rate.NewLimiter(perSecond, burst)}
+		l.uids[uid] = a
+	}
+	a.last = now
+	return a.AllowN(now, 1)
+}
+
+func (l *limiter) forget() {
+	var oldest uint32
+	var last time.Time
+	for uid, a := range l.uids {
+		if last.IsZero() || a.last.Before(last) {
+			oldest, last = uid, a.last
+		}
+	}
+	delete(l.uids, oldest)
+}

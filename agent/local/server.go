@@ -1,0 +1,131 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Bounds of one peer and one request.
+const (
+	connsPerUID    = 32
+	maxHeader      = 8 << 10
+	headerTimeout  = 5 * time.Second
+	idleTimeout    = 60 * time.Second
+	stallTimeout   = 30 * time.Second // without a byte, either way
+	tokenTimeout   = 20 * time.Second // to wait for a token that is good enough
+	endTimeout     = 2 * time.Second  // for answers under way when the agent stops
+	watchEvery     = 500 * time.Millisecond
+	defaultMaxBody = 64 << 20
+)
+
+// A Server answers at the socket. Set its fields before Run. A func that is
+// nil has its calls answered with 404.
+type Server struct {
+	Socket  string // path; its directory is made if missing
+	Group   string // name or number of the group that is trusted beside root and ourselves; none if empty
+	MaxBody int64  // bytes of one data file; 64 MiB if zero
+	Log     *slog.Logger
+
+	// Status tells the state of everything, at once and without I/O: it is
+	// asked twice a second while somebody watches.
+	Status func() Status
+	// Token waits for a token of the account that is valid for min at least.
+	// When ctx ends first, its error says why there is none.
+	Token func(ctx context.Context, account string, min time.Duration) (TokenAnswer, error)
+	// Renew renews the account's token now and returns when that is done.
+	Renew func(ctx context.Context, account string) error
+	// Check asks the cloud for the module's offer now.
+	Check func(ctx context.Context, module string) error
+	// Fetch gets the module's offer now; its progress is read from Status.
+	Fetch func(ctx context.Context, module string) error
+	// Add takes a data file over: once it returns, the file is durable.
+	Add func(ctx context.Context, typ, module, name string, r io.Reader) (Item, error)
+
+	listen func() (net.Listener, error)       // at Socket, if nil
+	peerOf func(net.Conn) (peer, error)       // the kernel's word, if nil
+	rights func(group string) (rights, error) // from the system's groups, if nil
+}
+
+// Run answers until ctx is done; then it lets answers under way finish for two
+// seconds, closes what is left, and returns when nothing of it runs any more.
+// Its error is a socket that cannot be made: ErrRunning when another agent
+// answers there.
+func (s *Server) Run(ctx context.Context) error {
+	ln, err := s.open()
+	if err != nil {
+		return fmt.Errorf("local API: %w", err)
+	}
+	door := &doorman{Listener: ln, peerOf: s.peerOf, each: connsPerUID}
+	if door.peerOf == nil {
+		door.peerOf = peerOf
+	}
+	find := s.rights
+	if find == nil {
+		find = newRights
+	}
+	r, err := find(s.Group)
+	if err != nil {
+		s.Log.Warn("only root may use the local API for tokens and changes", "err", err)
+	}
+	handlers := &calls{Server: s, rights: r}
+	srv := &http.Server{
+		Handler:           handlers.routes(),
+		ConnContext:       withPeer,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := srv.Serve(door); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("local API: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-gctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+		defer cancel()
+		if srv.Shutdown(end) != nil {
+			_ = srv.Close() // the peers that are left do not read
+		}
+		return nil
+	})
+	err = g.Wait()
+	handlers.running.Wait()
+	door.gone.Wait()
+	return err
+}
+
+func (s *Server) open() (net.Listener, error) {
+	if s.listen != nil {
+		return s.listen()
+	}
+	return listen(s.Socket)
+}
+
+// calls is a Server at work.
+type calls struct {
+	*Server
+	rights  rights
+	limiter limiter
+	running sync.WaitGroup // one for each request
+}
+
+func (c *calls) maxBody() int64 {
+	if c.MaxBody > 0 {
+		return c.MaxBody
+	}
+	return defaultMaxBody
+}

@@ -1,0 +1,172 @@
+package local
+
+import (
+	"regexp"
+	"time"
+)
+
+// Schema is the version of the shape of Status. Fields may be added under the
+// same number; none is renamed or changes its meaning.
+const Schema = 1
+
+// DeviceAccount is the name of the device's own Spoke.Zone account.
+const DeviceAccount = "device"
+
+// Status is what the agent says of itself to everybody: GET /v1/status and
+// `spoke-zone-agent status --json`. It holds no secret. Times are RFC 3339 in
+// UTC and absent when unknown; sizes are bytes.
+type Status struct {
+	Schema   int       `json:"schema"`
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started,omitzero"`
+	Settings Settings  `json:"settings"`
+	Identity Identity  `json:"identity"`
+	Token    Token     `json:"token"`
+	MQTT     MQTT      `json:"mqtt"`
+	OTA      []Module  `json:"ota"`
+	Upload   Upload    `json:"upload"`
+	Clock    Clock     `json:"clock"`
+	Problems []string  `json:"problems"` // sentences for the person at the gateway, worst first
+}
+
+// Settings tells which settings are in force.
+type Settings struct {
+	File       string    `json:"file"`
+	Generation int       `json:"generation"` // counts up with each change of the settings in force
+	Loads      int       `json:"loads"`      // counts up each time the file was read, whether it was usable or not
+	Loaded     time.Time `json:"loaded,omitzero"`
+	Error      string    `json:"error,omitempty"` // why the newest reading is not in force; one fault a line
+}
+
+// Identity tells which device this is.
+type Identity struct {
+	State    string `json:"state"` // provisioned or unprovisioned
+	DeviceID string `json:"device_id,omitempty"`
+	Source   string `json:"source,omitempty"` // where DeviceID comes from: settings, identity_file, token
+	File     string `json:"file,omitempty"`   // the identity file
+	Error    string `json:"error,omitempty"`
+}
+
+// Token tells how the device's token is, never the token.
+type Token struct {
+	State           string    `json:"state"` // none, valid, renewing, stale, expired or refused
+	Subject         string    `json:"subject,omitempty"`
+	Tail            string    `json:"tail,omitempty"` // its last 6 characters
+	Issued          time.Time `json:"issued,omitzero"`
+	Expires         time.Time `json:"expires,omitzero"`
+	RenewAt         time.Time `json:"renew_at,omitzero"`
+	PointOfNoReturn time.Time `json:"point_of_no_return,omitzero"` // after this the cloud renews it no more
+	LastRenewal     time.Time `json:"last_renewal,omitzero"`
+	Renewals        int       `json:"renewals"`
+	Attempt         int       `json:"attempt,omitempty"` // of the renewal under way
+	NextTry         time.Time `json:"next_try,omitzero"`
+	LastError       string    `json:"last_error,omitempty"`
+	Stored          Stored    `json:"stored"`
+}
+
+// Stored tells which files hold the newest token.
+type Stored struct {
+	State        bool   `json:"state"`         // the agent's state directory
+	IdentityFile bool   `json:"identity_file"` // the vendor's file
+	Error        string `json:"error,omitempty"`
+}
+
+// MQTT tells how the session with the broker is.
+type MQTT struct {
+	State          string    `json:"state"` // offline, connecting, online or refused
+	Since          time.Time `json:"since,omitzero"`
+	Broker         string    `json:"broker"`
+	ClientID       string    `json:"client_id,omitempty"`
+	Attempt        int       `json:"attempt,omitempty"`
+	NextTry        time.Time `json:"next_try,omitzero"`
+	Connects       int       `json:"connects"`
+	Refusals       int       `json:"refusals"`
+	RefusedFilters []string  `json:"refused_filters,omitempty"`
+	Error          string    `json:"error,omitempty"`
+}
+
+// Module tells how the software of one module of the model is.
+type Module struct {
+	Module    string    `json:"module"`
+	Policy    string    `json:"policy"` // notify, fetch or install
+	Phase     string    `json:"phase"`
+	Installed string    `json:"installed,omitempty"`
+	Offered   string    `json:"offered,omitempty"`
+	File      string    `json:"file,omitempty"`  // the verified payload, once it is there
+	Bytes     int64     `json:"bytes,omitempty"` // on disk so far
+	Total     int64     `json:"total,omitempty"` // 0 if unknown
+	Rate      int64     `json:"rate,omitempty"`  // bytes per second
+	SHA256    string    `json:"sha256,omitempty"`
+	LastCheck time.Time `json:"last_check,omitzero"`
+	NextCheck time.Time `json:"next_check,omitzero"`
+	Error     string    `json:"error,omitempty"`
+	Reason    string    `json:"reason,omitempty"` // why it is in this phase, if that is no error
+}
+
+// Upload tells how the data files are.
+type Upload struct {
+	Queued      int       `json:"queued"`
+	QueuedBytes int64     `json:"queued_bytes"`
+	InFlight    string    `json:"in_flight,omitempty"` // name of the file being sent
+	Sent        int64     `json:"sent"`
+	Quarantined int64     `json:"quarantined"`
+	Dropped     int64     `json:"dropped"`
+	NextTry     time.Time `json:"next_try,omitzero"`
+	Error       string    `json:"error,omitempty"`
+}
+
+// Clock tells what the agent takes for the time.
+type Clock struct {
+	ServerOffset float64 `json:"server_offset"` // seconds that the cloud is ahead of the system clock
+	Source       string  `json:"source"`        // server, system or floor
+}
+
+// jwt matches a JSON Web Token anywhere in the text of an error (RFC 7519).
+var jwt = regexp.MustCompile(`eyJ[A-Za-z0-9_=+/-]{6,}(\.[A-Za-z0-9_=+/-]*)*`)
+
+func scrub(b []byte) []byte { return jwt.ReplaceAll(b, []byte("[redacted]")) }
+
+// tidy makes s fit for the wire: every time in UTC, in whole seconds, and in
+// the years that RFC 3339 can write, for a token may claim to expire in the
+// year 292277026596.
+func (s *Status) tidy() {
+	s.Schema = Schema
+	for _, t := range []*time.Time{
+		&s.Started, &s.Settings.Loaded,
+		&s.Token.Issued, &s.Token.Expires, &s.Token.RenewAt, &s.Token.PointOfNoReturn, &s.Token.LastRenewal, &s.Token.NextTry,
+		&s.MQTT.Since, &s.MQTT.NextTry, &s.Upload.NextTry,
+	} {
+		*t = wireTime(*t)
+	}
+	modules := make([]Module, 0, len(s.OTA)) // never null, and not the caller's
+	for _, m := range s.OTA {
+		modules = append(modules, m.tidy())
+	}
+	s.OTA = modules
+	if s.Problems == nil {
+		s.Problems = []string{}
+	}
+}
+
+func (m Module) tidy() Module {
+	m.LastCheck, m.NextCheck = wireTime(m.LastCheck), wireTime(m.NextCheck)
+	return m
+}
+
+var (
+	firstTime = time.Date(1, 1, 1, 0, 0, 1, 0, time.UTC) // the zero time means unknown
+	lastTime  = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+)
+
+func wireTime(t time.Time) time.Time {
+	switch {
+	case t.IsZero():
+		return time.Time{}
+	case t.Before(firstTime):
+		return firstTime
+	case t.After(lastTime):
+		return lastTime
+	}
+	return t.UTC().Truncate(time.Second)
+}

@@ -1,0 +1,59 @@
+package local
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// token gives the account's token to a trusted peer and notes who got it.
+func (c *calls) token(w http.ResponseWriter, r *http.Request, p peer) error {
+	account, err := pathName(r, "account")
+	if err != nil {
+		return err
+	}
+	var min time.Duration
+	if v := r.URL.Query().Get("min_validity"); v != "" {
+		if min, err = time.ParseDuration(v); err != nil || min < 0 {
+			return Errorf(Invalid, "min_validity %q: a duration such as 10m", shorten(v))
+		}
+	}
+	if c.Token == nil {
+		return Errorf(NotFound, "there is no account %q", account)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), tokenTimeout)
+	defer cancel()
+	t, err := c.Token(ctx, account, min)
+	if err != nil {
+		return notYet(err)
+	}
+	t.Account, t.Expires = account, wireTime(t.Expires)
+	c.Log.Info("token given", "account", account, "peer_uid", p.uid, "peer_pid", p.pid, "expires", t.Expires)
+	c.answer(w, http.StatusOK, t)
+	return nil
+}
+
+// notYet turns a failure of no other kind into one that time may cure.
+func notYet(err error) error {
+	e := asError(err)
+	if e.Code != Internal {
+		return e
+	}
+	return &Error{Unavailable, e.Reason}
+}
+
+func (c *calls) renew(w http.ResponseWriter, r *http.Request, p peer) error {
+	account, err := pathName(r, "account")
+	if err != nil {
+		return err
+	}
+	if c.Renew == nil {
+		return Errorf(NotFound, "there is no account %q", account)
+	}
+	c.Log.Info("renewal asked for", "account", account, "peer_uid", p.uid, "peer_pid", p.pid)
+	if err := c.Renew(r.Context(), account); err != nil {
+		return notYet(err)
+	}
+	c.answer(w, http.StatusOK, map[string]string{"account": account, "state": "renewed"})
+	return nil
+}
