@@ -140,7 +140,7 @@ func startRig(t *testing.T, c *cloud, dir string, file *identityFile) *rig {
 	r.Keeper = &Keeper{
 		Login:     c.login,
 		WriteBack: file.write,
-		Store:     Store{Dir: dir}, Names: DefaultNames, Schedule: DefaultSchedule,
+		Store:     &Store{Dir: dir}, Names: DefaultNames, Schedule: DefaultSchedule,
 		Log: slog.New(slog.DiscardHandler),
 	}
 	var ctx context.Context
