@@ -49,7 +49,7 @@ cross_build = GOOS=linux GOARCH=$(word 2,$(1)) GOARM=$(word 3,$(1)) $(GOBUILD) -
 cross: arm ## run each of the four under qemu-user: version and check
 	test/cross
 
-deb: arm build/tools/.built ## .deb for amd64, arm64, armhf and armel, reproducible
+deb: build arm build/tools/.built ## .deb for amd64, arm64, armhf and armel, reproducible
 	VERSION=$(VERSION) packaging/deb/build
 
 man: build ## man pages and completions from the command table
