@@ -1,0 +1,247 @@
+// Package cloudtest is a faithful Spoke Zone to test against: its HTTP API and
+// its MQTT broker, in memory or on listeners, with every fault that a gateway
+// may meet.
+//
+// Where the vendor's pages are silent or contradict each other, the Cloud does
+// the likelier or the stricter thing, and a Switch makes it do the other one;
+// docs/fidelity.md lists them. In memory it works inside a testing/synctest
+// bubble, provided that New is called inside: nothing in it ticks while
+// nothing happens.
+package cloudtest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Times of a token's life as Spoke Zone documents them.
+const (
+	DefaultTokenLife = 7 * 24 * time.Hour // of a new token
+	DefaultWindow    = 12 * time.Hour     // before expiry: how long the server renews
+	DefaultGrace     = 12 * time.Hour     // after expiry: how long it still renews
+)
+
+// ErrClosed means that the Cloud has been closed.
+var ErrClosed = errors.New("cloud is closed")
+
+// Options are what a Cloud cannot change later. The zero value is the
+// documented Spoke Zone, in memory.
+type Options struct {
+	TokenLife time.Duration // of tokens that it issues; DefaultTokenLife if zero
+	Window    time.Duration // DefaultWindow if zero
+	Grace     time.Duration // DefaultGrace if zero
+	Broker    Broker        // keeps the MQTT sessions; NewPeer() if nil
+	Seed      uint64        // of the draws for faults with a probability
+	MaxUpload int64         // bytes of one data file; 64 MiB if zero
+	MaxLimit  int           // of a listing's limit parameter; 100 if zero
+	Hosts     []string      // further names and addresses for the certificate
+}
+
+// A Cloud is one Spoke Zone. Its methods may be called at any time, from any
+// goroutine.
+type Cloud struct {
+	opt      Options
+	key      []byte // signs tokens
+	broker   Broker
+	mux      *http.ServeMux
+	done     chan struct{} // closed by Close
+	log      eventLog
+	handlers sync.WaitGroup // requests being answered, connections being served
+	memory   memory
+
+	mu       sync.Mutex
+	closed   bool
+	offset   time.Duration
+	rand     *mathrand.Rand
+	faults   map[Fault]*rule
+	answer   func(http.ResponseWriter, *http.Request) bool // see Intercept
+	devices  map[int]*device
+	tokens   map[string]*issued // by the whole token
+	serial   int                // of the newest token
+	releases map[int]*release
+	files    map[int]*DataFile
+	nextFile int
+	links    map[*Link]bool    // MQTT connections being served
+	conns    map[net.Conn]bool // HTTP connections, so that Drop finds them
+	addrs    Addrs
+	servers  []func()       // what Close must stop
+	cert     *certificate   // made when first needed
+	served   map[int]int64  // bytes of OTA files sent, by file
+	counts   map[string]int // totals by kind of event
+	logins   ring[Login]
+	connects ring[Connect]
+	messages ring[Message]
+	newest   map[string]Message // by topic
+}
+
+// New returns a Cloud that knows no devices and no files. Close must end it.
+func New(opt Options) *Cloud {
+	orDefault(&opt.TokenLife, DefaultTokenLife)
+	orDefault(&opt.Window, DefaultWindow)
+	orDefault(&opt.Grace, DefaultGrace)
+	orDefault(&opt.MaxUpload, 64<<20)
+	orDefault(&opt.MaxLimit, 100)
+	if opt.Broker == nil {
+		opt.Broker = NewPeer()
+	}
+	c := &Cloud{
+		opt:      opt,
+		key:      make([]byte, 32),
+		broker:   opt.Broker,
+		done:     make(chan struct{}),
+		rand:     mathrand.New(mathrand.NewPCG(opt.Seed, 1)),
+		faults:   map[Fault]*rule{},
+		devices:  map[int]*device{},
+		tokens:   map[string]*issued{},
+		releases: map[int]*release{},
+		files:    map[int]*DataFile{},
+		nextFile: 101,
+		links:    map[*Link]bool{},
+		conns:    map[net.Conn]bool{},
+		addrs:    memoryAddrs,
+		served:   map[int]int64{},
+		counts:   map[string]int{},
+		newest:   map[string]Message{},
+	}
+	rand.Read(c.key) // never fails
+	c.mux = c.routes()
+	return c
+}
+
+func orDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Close ends every connection and waits for all that the Cloud had started.
+func (c *Cloud) Close() {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.closed = true
+	close(c.done)
+	servers := c.servers
+	c.mu.Unlock()
+	for _, stop := range servers {
+		stop()
+	}
+	c.Drop()
+	c.dropHTTP()
+	c.handlers.Wait()
+	c.broker.Close()
+}
+
+// Now is the time that the Cloud believes in.
+func (c *Cloud) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now()
+}
+
+func (c *Cloud) now() time.Time { return time.Now().Add(c.offset) }
+
+// SetOffset makes the Cloud's clock differ from this machine's by d: the Date
+// of its answers, and its view of every token's expiry.
+func (c *Cloud) SetOffset(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.offset = d
+	for l := range c.links {
+		c.watchExpiry(l)
+	}
+}
+
+// Offset returns by how much the Cloud's clock differs from this machine's.
+func (c *Cloud) Offset() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.offset
+}
+
+// SetTokenTimes changes the life of tokens issued from now on, and how long
+// before and after expiry every token is renewed. Zero leaves a value as it is.
+func (c *Cloud) SetTokenTimes(life, window, grace time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range []struct {
+		to   *time.Duration
+		from time.Duration
+	}{{&c.opt.TokenLife, life}, {&c.opt.Window, window}, {&c.opt.Grace, grace}} {
+		if v.from != 0 {
+			*v.to = v.from
+		}
+	}
+}
+
+// TokenTimes returns the life, window and grace in force.
+func (c *Cloud) TokenTimes() (life, window, grace time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.opt.TokenLife, c.opt.Window, c.opt.Grace
+}
+
+// Intercept lets answer take a request before the Cloud does; it returns
+// whether it has answered. Nil ends that.
+func (c *Cloud) Intercept(answer func(http.ResponseWriter, *http.Request) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answer = answer
+}
+
+// begin counts one more handler, unless the Cloud is closed.
+func (c *Cloud) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.handlers.Add(1)
+	return true
+}
+
+// pause waits for d and reports false when ctx or the Cloud ended first.
+func (c *Cloud) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-c.done:
+	}
+	return false
+}
+
+// A ring keeps the newest values up to a bound; its zero value is empty.
+type ring[T any] struct{ kept []T }
+
+const ringSize = 4096
+
+func (r *ring[T]) add(v T) {
+	if len(r.kept) >= 2*ringSize {
+		r.kept = slices.Clone(r.kept[ringSize:])
+	}
+	r.kept = append(r.kept, v)
+}
+
+func (r *ring[T]) all() []T { return slices.Clone(r.kept) }
+
+// tail is as much of a token as anything may show.
+func tail(token string) string {
+	if len(token) <= 6 {
+		return ""
+	}
+	return fmt.Sprintf("…%s", token[len(token)-6:])
+}

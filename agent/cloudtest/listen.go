@@ -1,0 +1,87 @@
+package cloudtest
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+)
+
+// Listeners say where a Cloud listens. An empty address is a free port of
+// 127.0.0.1; of 127.0.0.2 for Files, so that it is another host.
+type Listeners struct {
+	API, MQTT, Files string
+	TLS              bool // on all of them
+}
+
+// Listen opens listeners and serves on them until Close. Addrs returns their
+// places afterwards.
+func (c *Cloud) Listen(l Listeners) (addrs Addrs, err error) {
+	var opened []net.Listener
+	defer func() {
+		if err != nil {
+			for _, o := range opened {
+				o.Close()
+			}
+		}
+	}()
+	open := func(addr, fallback string) (net.Listener, error) {
+		if addr == "" {
+			addr = fallback
+		}
+		o, err := net.Listen("tcp", addr)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", addr, err)
+		}
+		if l.TLS {
+			config := c.serverTLS()
+			if len(opened) != 1 { // all but MQTT
+				config.NextProtos = []string{"h2", "http/1.1"}
+			}
+			o = tls.NewListener(o, config)
+		}
+		opened = append(opened, o)
+		return o, nil
+	}
+	api, err := open(l.API, "127.0.0.1:0")
+	if err != nil {
+		return Addrs{}, err
+	}
+	mqtt, err := open(l.MQTT, "127.0.0.1:0")
+	if err != nil {
+		return Addrs{}, err
+	}
+	files, err := open(l.Files, "127.0.0.2:0")
+	if err != nil && l.Files == "" { // a system with no address but 127.0.0.1
+		files, err = open("127.0.0.1:0", "")
+	}
+	if err != nil {
+		return Addrs{}, err
+	}
+	web, broker := "http://", "mqtt://"
+	if l.TLS {
+		web, broker = "https://", "mqtts://"
+	}
+	addrs = Addrs{API: web + api.Addr().String(), MQTT: broker + mqtt.Addr().String(), Files: web + files.Addr().String()}
+	c.mu.Lock()
+	c.addrs = addrs
+	c.mu.Unlock()
+	c.startHTTP(http.HandlerFunc(c.ServeHTTP), func(s *http.Server) error { return s.Serve(api) })
+	c.startHTTP(http.HandlerFunc(c.ServeFiles), func(s *http.Server) error { return s.Serve(files) })
+	c.run(func() { c.acceptMQTT(mqtt) }, func() { mqtt.Close() })
+	return addrs, nil
+}
+
+func (c *Cloud) acceptMQTT(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // one connection's trouble
+		}
+		go c.ServeMQTT(conn)
+	}
+}

@@ -1,0 +1,202 @@
+package cloudtest
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Addrs are the places of a Cloud, as URLs.
+type Addrs struct {
+	API   string `json:"api"`
+	MQTT  string `json:"mqtt"`
+	Files string `json:"files"` // the other host
+}
+
+// memoryAddrs are the places in memory. They are loopback addresses because
+// a gateway sends its token to nobody else without TLS.
+var memoryAddrs = Addrs{API: "http://127.0.0.1", MQTT: "mqtt://127.0.0.1:1883", Files: "http://127.0.0.2"}
+
+// MemoryTLSAddrs are the same places with TLS, under the vendor's names, whose
+// certificate CA signs.
+var MemoryTLSAddrs = Addrs{API: "https://api.spoke.zone", MQTT: "mqtts://io.spoke.zone:8883", Files: "https://127.0.0.2"}
+
+// memory is the network in which a Cloud without listeners is found.
+type memory struct {
+	once  sync.Once
+	hosts map[string]func(net.Conn) // by address
+}
+
+// Addrs returns where the Cloud is found: by DialContext, until Listen gives
+// it places on a real network.
+func (c *Cloud) Addrs() Addrs {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.addrs
+}
+
+// DialContext connects in memory to one of the places of Addrs or of
+// MemoryTLSAddrs, for http.Transport and for an MQTT client alike. TLS is the
+// caller's to speak. It fails while the Cloud is Unreachable.
+func (c *Cloud) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	c.memory.once.Do(c.startMemory)
+	serve, known := c.memory.hosts[addr]
+	if !known {
+		return nil, &net.DNSError{Err: "no such host", Name: addr, IsNotFound: true}
+	}
+	if _, cut := c.hit(Unreachable, "dial"); cut {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: network is unreachable", addr)}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	select {
+	case <-c.done:
+		return nil, &net.OpError{Op: "dial", Net: network, Err: ErrClosed}
+	default:
+	}
+	ours, theirs := net.Pipe()
+	serve(ours)
+	return theirs, nil
+}
+
+// HTTPClient returns a client that finds the Cloud in memory and trusts it.
+func (c *Cloud) HTTPClient() *http.Client {
+	return &http.Client{
+		Timeout:   time.Minute,
+		Transport: &http.Transport{DialContext: c.DialContext, TLSClientConfig: c.ClientTLS()},
+	}
+}
+
+func (c *Cloud) startMemory() {
+	secure := c.serverTLS()
+	secure.NextProtos = []string{"http/1.1"}
+	api := c.pipeServer(http.HandlerFunc(c.ServeHTTP))
+	files := c.pipeServer(http.HandlerFunc(c.ServeFiles))
+	mqtt := func(conn net.Conn) { go c.ServeMQTT(conn) }
+	overTLS := func(serve func(net.Conn)) func(net.Conn) {
+		return func(conn net.Conn) { serve(tls.Server(conn, secure)) }
+	}
+	c.memory.hosts = map[string]func(net.Conn){
+		"127.0.0.1:80":       api,
+		"127.0.0.1:1883":     mqtt,
+		"127.0.0.2:80":       files,
+		"127.0.0.1:443":      overTLS(api),
+		"127.0.0.1:8883":     overTLS(mqtt),
+		"127.0.0.2:443":      overTLS(files),
+		"api.spoke.zone:443": overTLS(api),
+		"io.spoke.zone:8883": overTLS(mqtt),
+		"localhost:80":       api,
+		"localhost:1883":     mqtt,
+	}
+}
+
+// pipeServer starts an HTTP server for connections in memory.
+func (c *Cloud) pipeServer(h http.Handler) func(net.Conn) {
+	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	c.startHTTP(h, func(s *http.Server) error { return s.Serve(l) })
+	return func(conn net.Conn) {
+		select {
+		case l.conns <- conn:
+		case <-l.done:
+			conn.Close()
+		case <-c.done:
+			conn.Close()
+		}
+	}
+}
+
+// startHTTP runs an HTTP server until Close, if that is still to come.
+func (c *Cloud) startHTTP(h http.Handler, serve func(*http.Server) error) {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          log.New(io.Discard, "", 0), // scanners and aborted handshakes
+		ConnState:         c.connState,
+	}
+	c.run(func() { serve(server) }, func() { server.Close() })
+}
+
+// run runs a server, which stop makes return, until Close.
+func (c *Cloud) run(serve, stop func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		stop()
+		return
+	}
+	c.servers = append(c.servers, stop)
+	c.handlers.Add(1)
+	go func() {
+		defer c.handlers.Done()
+		serve()
+	}()
+}
+
+// connState keeps the set of HTTP connections, for which Close waits.
+func (c *Cloud) connState(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case state == http.StateNew:
+		c.conns[conn] = true
+		c.handlers.Add(1) // the server's own count keeps it above zero
+	case state == http.StateClosed && c.conns[conn]:
+		delete(c.conns, conn)
+		c.handlers.Done()
+	}
+}
+
+func (c *Cloud) dropHTTP() {
+	c.mu.Lock()
+	conns := slices.Collect(maps.Keys(c.conns))
+	c.mu.Unlock()
+	for _, conn := range conns {
+		cut(conn)
+	}
+}
+
+// cut ends a connection as a broken line does: at once, without the farewell
+// of TLS, for which it would have to wait.
+func cut(conn net.Conn) error {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	return conn.Close()
+}
+
+// A pipeListener is a net.Listener for the servers' ends of pipes.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
+
+type pipeAddr struct{}
+
+func (pipeAddr) Network() string { return "pipe" }
+func (pipeAddr) String() string  { return "pipe" }
