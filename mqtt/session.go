@@ -1,0 +1,156 @@
+// Package mqtt keeps one session with the broker open, presenting whatever
+// credential is current at each CONNECT.
+package mqtt
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
+)
+
+// What a Session does where its fields say nothing.
+const (
+	DefaultKeepAlive = 20 * time.Second
+	DefaultTimeout   = 20 * time.Second
+	DefaultMaxPacket = 256 << 10
+)
+
+// A Session is a connection to the broker that outlives any one TCP
+// connection. Set its fields before Run and leave them alone then; only Dial
+// and Credential are needed.
+type Session struct {
+	// Dial opens the network connection, TLS included: Dialer.Dial.
+	Dial func(context.Context) (net.Conn, error)
+
+	// Credential returns what to present now and a channel that is closed when
+	// it is superseded. It may wait until there is one.
+	Credential func(context.Context) (Credential, <-chan struct{}, error)
+
+	Broker    string        // how Status and the log name the broker
+	Clean     bool          // ask for a clean session instead of a persistent one
+	KeepAlive time.Duration // DefaultKeepAlive if 0, none if negative
+	Timeout   time.Duration // of dialling, of each answer and of each write; DefaultTimeout if 0
+	MaxPacket int           // bytes of a packet, either way; DefaultMaxPacket if 0
+
+	Rand func() float64 // draws the jitter from [0, 1); rand.Float64 if nil
+
+	// OnAccepted and OnRefused say what the broker thinks of a credential. They
+	// are called from Run, which waits for them.
+	OnAccepted func(Credential)
+	OnRefused  func(Credential, error)
+
+	// OnMessage gets the messages of the subscriptions, in order and one at a
+	// time. It may take its time and may call Publish; the connection does not
+	// wait for it, but the queue before it is bounded.
+	OnMessage func(Message)
+
+	Log *slog.Logger // none if nil
+
+	status   latest.Value[Status]
+	nudge    latest.Value[struct{}] // set by Reconnect
+	link     atomic.Pointer[link]   // nil unless online
+	unacked  unacked
+	dropped  atomic.Int64
+	dropping atomic.Bool // whether the last message was dropped
+
+	// Only Run touches these.
+	inbox       *inbox
+	told        map[string]bool // filters whose refusal has been logged
+	optionalOff bool            // leave optional filters out: the broker kicked us with them
+}
+
+// Run keeps the session connected until ctx is done and then returns nil.
+// Messages already queued are still handed to OnMessage. A Session runs once.
+func (s *Session) Run(ctx context.Context) error {
+	s.inbox, s.told = newInbox(), make(map[string]bool)
+	disconnected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	var g errgroup.Group
+	g.Go(func() error {
+		defer disconnect()
+		s.stayConnected(ctx)
+		return nil
+	})
+	s.inbox.take(disconnected, s.OnMessage)
+	return g.Wait()
+}
+
+// Reconnect makes the session end its connection, or its wait, and connect
+// again now: the network has changed, or a person asks for it. While an attempt
+// is under way it does nothing.
+func (s *Session) Reconnect() { s.nudge.Set(struct{}{}) }
+
+// stayConnected makes one connection after the other.
+func (s *Session) stayConnected(ctx context.Context) {
+	var r retries
+	for ctx.Err() == nil {
+		cred, superseded, err := s.Credential(ctx)
+		begun := time.Now()
+		e := ending{cause: CauseCredential, err: err}
+		if err == nil {
+			e = s.serve(ctx, cred, superseded)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		wait := r.after(e, s.draw())
+		s.conclude(e, cred, &r, begun.Add(max(wait, minGap)))
+		s.pause(ctx, &r, e, superseded, begun, wait)
+	}
+	s.note(func(st *Status) {
+		if st.State == Online {
+			st.OfflineAt = time.Now()
+		}
+		st.State, st.NextTry = Offline, time.Time{}
+	})
+}
+
+// pause waits until the next attempt. A newer credential or Reconnect cuts it
+// short; nothing makes attempts follow each other within minGap.
+func (s *Session) pause(ctx context.Context, r *retries, e ending, superseded <-chan struct{}, begun time.Time, wait time.Duration) {
+	_, _, asked := s.nudge.Get()
+	gap := time.Until(begun.Add(minGap))
+	timer := time.NewTimer(max(wait, gap))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			return
+		case <-superseded:
+			superseded = nil
+			if r.pass() {
+				timer.Reset(time.Until(begun.Add(minGap)))
+			}
+		case <-asked:
+			asked = nil
+			timer.Reset(time.Until(begun.Add(minGap)))
+		}
+	}
+}
+
+func (s *Session) keepAlive() time.Duration { return cmp.Or(s.KeepAlive, DefaultKeepAlive) }
+func (s *Session) timeout() time.Duration   { return cmp.Or(s.Timeout, DefaultTimeout) }
+func (s *Session) maxPacket() int           { return cmp.Or(s.MaxPacket, DefaultMaxPacket) }
+
+func (s *Session) draw() float64 {
+	if s.Rand == nil {
+		return rand.Float64()
+	}
+	return s.Rand()
+}
+
+func (s *Session) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Log
+}
