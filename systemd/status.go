@@ -20,7 +20,7 @@ const maxStatus = 256
 // between, the newest is sent when the second is over.
 func Statusf(format string, args ...any) { status.set(fmt.Sprintf(format, args...)) }
 
-var status statusLine
+var status = new(statusLine)
 
 // A statusLine is the status in force. A trouble, as the watchdog sees it,
 // hides the line without replacing it.
