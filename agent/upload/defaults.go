@@ -1,0 +1,51 @@
+package upload
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"os"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
+)
+
+// seams are what the tests of this package replace.
+type seams struct {
+	move  func(dir *os.File, name, to string) error // renameat into the spool
+	watch func() (*fsnotify.Watcher, error)
+	uid   int // whose files are taken beside root's
+}
+
+// setDefaults gives every field that was left out its value.
+func (u *Uploader) setDefaults() {
+	if u.MaxFile <= 0 {
+		u.MaxFile = 1 << 20
+	}
+	if u.MaxSpool <= 0 {
+		u.MaxSpool = 64 << 20
+	}
+	if u.FS == nil {
+		u.FS = atomicfile.OS{}
+	}
+	if u.Rand == nil {
+		u.Rand = rand.Float64
+	}
+	if u.Log == nil {
+		u.Log = slog.Default()
+	}
+	if u.move == nil {
+		u.move = moveOut
+	}
+	if u.watch == nil {
+		u.watch = fsnotify.NewWatcher
+	}
+	if u.uid == 0 {
+		u.uid = os.Geteuid()
+	}
+	if u.wake == nil {
+		u.wake = make(chan struct{}, 1)
+	}
+	u.spool.init(u.FS, u.State, u.MaxSpool)
+	u.drop.init(u.Dir)
+}
