@@ -169,7 +169,7 @@ func (c *Client) lines(ctx context.Context, method, path string, f func([]byte) 
 }
 
 // do returns an answer of success; call end when it has been read.
-func (c *Client) do(ctx context.Context, method, path string, b *body) (resp *http.Response, end func(), err error) {
+func (c *Client) do(ctx context.Context, method, path string, b *body) (*http.Response, func(), error) {
 	var r io.Reader
 	if b != nil {
 		r = b.Reader
@@ -185,11 +185,11 @@ func (c *Client) do(ctx context.Context, method, path string, b *body) (resp *ht
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return c.connect(ctx) },
 	}
-	resp, err = tr.RoundTrip(req)
+	resp, err := tr.RoundTrip(req)
 	if err != nil {
 		return nil, nil, err
 	}
-	end = func() { _ = resp.Body.Close() } // nothing is lost: it was only read
+	end := func() { _ = resp.Body.Close() } // nothing is lost: it was only read
 	if resp.StatusCode < 300 {
 		return resp, end, nil
 	}
