@@ -1,0 +1,240 @@
+package ota
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
+)
+
+// Errors of Check and Fetch.
+var (
+	ErrNotRunning = errors.New("updates are not being looked after")
+	ErrNoModule   = errors.New("no such module")
+	ErrNothing    = errors.New("nothing to fetch")
+	ErrBusy       = errors.New("too many are asking")
+)
+
+const (
+	defaultCheckEvery = 6 * time.Hour
+	lockEvery         = 5 * time.Second
+)
+
+// A Manager keeps the releases of all modules at hand, as each one's policy
+// says. Set the fields before Run; a module's key must be fit to name a
+// directory.
+type Manager struct {
+	Dir        string // of all records and downloads; made if missing
+	Modules    []Module
+	Source     Source
+	CheckEvery time.Duration  // 6 h if 0
+	RateLimit  int64          // bytes per second of all downloads; no limit if 0
+	MaxSize    int64          // bytes of a release; 2 GiB if 0
+	FS         FS             // Disk if nil
+	Rand       func() float64 // rand.Float64 if nil
+	Log        *slog.Logger   // slog.Default if nil
+
+	once    sync.Once
+	limiter *rate.Limiter
+
+	mu      sync.Mutex
+	workers map[string]*worker // while Run runs
+	down    error              // why it does not
+	board   []ModuleStatus     // in the order of Modules
+	shown   latest.Value[[]ModuleStatus]
+}
+
+func (m *Manager) init() {
+	m.once.Do(func() {
+		if m.FS == nil {
+			m.FS = Disk{}
+		}
+		if m.Rand == nil {
+			m.Rand = rand.Float64
+		}
+		if m.Log == nil {
+			m.Log = slog.Default()
+		}
+		if m.CheckEvery <= 0 {
+			m.CheckEvery = defaultCheckEvery
+		}
+		m.limiter = newLimiter(m.RateLimit)
+		m.Modules = slices.Clone(m.Modules)
+		for i := range m.Modules {
+			if m.Modules[i].Policy == "" {
+				m.Modules[i].Policy = Notify
+			}
+			s := ModuleStatus{Module: m.Modules[i].Key, Policy: m.Modules[i].Policy}
+			s.Reason = s.reason()
+			m.board = append(m.board, s)
+		}
+		m.shown.Set(slices.Clone(m.board))
+	})
+}
+
+// Run recovers what an earlier run left and then looks after every module until
+// ctx is done. It waits for another agent that holds Dir. Its errors are keys
+// that may not name a directory.
+func (m *Manager) Run(ctx context.Context) error {
+	m.init()
+	seen := map[string]bool{}
+	for _, mod := range m.Modules {
+		if err := checkName("module", mod.Key); err != nil {
+			return err
+		}
+		if seen[mod.Key] {
+			return fmt.Errorf("module %s: given twice", mod.Key)
+		}
+		seen[mod.Key] = true
+	}
+	lock, err := m.lock(ctx)
+	if err != nil {
+		return nil // ctx is done
+	}
+	defer lock.Close()
+
+	var g errgroup.Group
+	workers := map[string]*worker{}
+	for i, mod := range m.Modules {
+		workers[mod.Key] = newWorker(m, mod, i)
+	}
+	m.setWorkers(workers, nil)
+	for _, w := range workers {
+		g.Go(func() error { w.run(ctx); return nil })
+	}
+	err = g.Wait()
+	m.setWorkers(nil, nil)
+	for _, w := range workers {
+		w.answer(ErrNotRunning, true)
+	}
+	return err
+}
+
+func (m *Manager) setWorkers(w map[string]*worker, down error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.workers, m.down = w, down
+}
+
+// lock takes the lock on Dir for life. While it cannot, every module's status
+// says why.
+func (m *Manager) lock(ctx context.Context) (*os.File, error) {
+	for warned := false; ; warned = true {
+		f, err := lockDir(m.Dir)
+		if err == nil {
+			return f, nil
+		}
+		if !warned {
+			m.Log.Warn("updates wait for the state directory", "err", err, "retry_in", lockEvery)
+			m.setWorkers(nil, err)
+			for i := range m.Modules {
+				m.show(i, func(s *ModuleStatus) { s.Fault = err.Error() })
+			}
+		}
+		if err := sleep(ctx, lockEvery, nil); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s is in use by another agent", dir)
+		}
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+// Check looks at the catalogue now, or joins a look that is under way, and
+// returns how the module stands after it. Its errors are the catalogue's,
+// ErrNoModule, ErrNotRunning, ErrBusy and ctx's.
+func (m *Manager) Check(ctx context.Context, module string) (ModuleStatus, error) {
+	err := m.ask(ctx, module, false)
+	list, _ := m.Status()
+	i := slices.IndexFunc(list, func(s ModuleStatus) bool { return s.Module == module })
+	if i < 0 {
+		return ModuleStatus{}, err
+	}
+	return list[i], err
+}
+
+// Fetch is Check and then, whatever the policy, begins to fetch the newest
+// release, if it is not at hand already. A download that waits tries again at
+// once; Status tells how it goes on. ErrNothing means that there is no newer one.
+func (m *Manager) Fetch(ctx context.Context, module string) error {
+	return m.ask(ctx, module, true)
+}
+
+func (m *Manager) ask(ctx context.Context, module string, fetch bool) error {
+	m.init()
+	m.mu.Lock()
+	w, running, down := m.workers[module], m.workers != nil, m.down
+	m.mu.Unlock()
+	switch {
+	case !slices.ContainsFunc(m.Modules, func(mod Module) bool { return mod.Key == module }):
+		return fmt.Errorf("module %s: %w", quote(module), ErrNoModule)
+	case !running && down != nil:
+		return fmt.Errorf("%w: %w", ErrNotRunning, down)
+	case !running:
+		return ErrNotRunning
+	}
+	return w.ask(ctx, fetch)
+}
+
+// Status returns how every module stands, in the order of Modules, and a
+// channel that is closed when that changes. The slice must not be changed.
+func (m *Manager) Status() ([]ModuleStatus, <-chan struct{}) {
+	m.init()
+	list, _, changed := m.shown.Get()
+	return list, changed
+}
+
+// show changes what Status tells of the i-th module.
+func (m *Manager) show(i int, change func(*ModuleStatus)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(&m.board[i])
+	m.board[i].Reason = m.board[i].reason()
+	m.shown.Set(slices.Clone(m.board))
+}
+
+// Versions returns the installed version of every module that can tell it, by
+// key. It runs the modules' commands.
+func (m *Manager) Versions(ctx context.Context) map[string]string {
+	m.init()
+	versions := map[string]string{}
+	for _, mod := range m.Modules {
+		if mod.Installed == nil {
+			continue
+		}
+		v, err := mod.Installed(ctx)
+		if err != nil {
+			m.Log.Debug("installed version unknown", "module", mod.Key, "err", err)
+			continue
+		}
+		versions[mod.Key] = string(v)
+	}
+	return versions
+}
