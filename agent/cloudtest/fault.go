@@ -208,7 +208,7 @@ func ParseSwitch(text string) (Switch, error) {
 		}
 	}
 	if err != nil {
-		return Switch{}, fmt.Errorf("%q: want off, always, N, P%% or 1/N, then @ARGUMENT and :OPERATION,...", text)
+		return Switch{}, fmt.Errorf("%q: want off, always, N, P%% or 1/N, then @ARGUMENT, then :OPERATION", text)
 	}
 	return s, nil
 }

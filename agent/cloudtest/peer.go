@@ -19,7 +19,8 @@ const maxUnacked = 1000
 
 // NewPeer returns the Broker for simulated time: MQTT 3.1.1 with QoS 0 and 1,
 // retained messages and persistent sessions, in which no timer runs and no
-// goroutine wakes while its clients are quiet.
+// goroutine wakes while its clients are quiet. It sends no last wills, for
+// Spoke Zone knows no topic for one.
 func NewPeer() Broker {
 	return &peer{sessions: map[string]*session{}, retained: map[string]Message{}}
 }
@@ -103,11 +104,8 @@ func (p *peer) Serve(link *Link) {
 	s := p.attach(link, out)
 	var writer errgroup.Group
 	writer.Go(out.run)
-	err := p.read(link, s, out)
+	p.read(link, s, out) // its error is how the connection ended
 	p.detach(link, s, out)
-	if will := link.Connect; err != nil && will.WillFlag {
-		p.receive(link, Message{Topic: will.WillTopic, Payload: will.WillMessage, Retain: will.WillRetain})
-	}
 	link.Close()
 	writer.Wait()
 }
@@ -154,7 +152,8 @@ func (p *peer) detach(link *Link, s *session, out *outbox) {
 	}
 }
 
-// read handles packets until DISCONNECT, which is no error, or the end.
+// read handles packets until DISCONNECT, which is no error, or until the
+// connection ends or breaks a rule, which is one.
 func (p *peer) read(link *Link, s *session, out *outbox) error {
 	r := bufio.NewReader(link)
 	for {
@@ -225,7 +224,7 @@ func (p *peer) handle(link *Link, s *session, out *outbox, packet packets.Contro
 	case *packets.DisconnectPacket:
 		return true, nil
 	default:
-		return false, fmt.Errorf("unexpected %s", packet)
+		return false, fmt.Errorf("unexpected %T", packet)
 	}
 	return false, nil
 }
