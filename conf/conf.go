@@ -1,0 +1,149 @@
+// Package conf reads the agent's settings and the vendor's identity file, tells
+// when they change, and writes a renewed token back without disturbing a byte
+// beside it.
+package conf
+
+import (
+	"log/slog"
+	"reflect"
+	"time"
+)
+
+// A Config is every setting in force. It is not changed once Load has returned
+// it: a change of the files makes another.
+type Config struct {
+	Paths       Paths
+	Identity    Identity
+	Cloud       Cloud
+	Token       Token
+	MQTT        MQTT
+	Outbox      Outbox
+	Telemetry   Telemetry
+	OTA         OTA
+	Modules     []Module // in the order of the files
+	Upload      Upload
+	Diagnostics Diagnostics
+	Commands    []Command // in the order of the files
+	Local       Local
+	Log         Log
+}
+
+// Paths are absolute names of files and directories.
+type Paths struct {
+	Identity string // the vendor's file that holds the device token
+	State    string // what the agent must not lose
+	Run      string // the socket of the local API
+	Spool    string // where local programs drop data files
+	Accounts string // one file for each further cloud account
+	Commands string // one program for each command from the cloud
+}
+
+// Identity says which device this is. Each empty field has a source of its own,
+// which the setting's Doc names.
+type Identity struct {
+	CPUID    string
+	UUID     string
+	DeviceID string
+	// ClaimDeviceID and ClaimPrefix are names of token claims, tried in order
+	// before those that the agent knows.
+	ClaimDeviceID []string
+	ClaimPrefix   []string
+}
+
+// Cloud says where the HTTP API is.
+type Cloud struct {
+	URL     string        // without a slash at its end
+	CAFile  string        // PEM; empty: the system's roots
+	Timeout time.Duration // for one request without its payload
+}
+
+// Token says when the device token is renewed.
+type Token struct {
+	RenewBefore time.Duration // before expiry
+	Grace       time.Duration // after expiry
+	Spread      time.Duration // of a fleet's renewals
+}
+
+// MQTT says how the broker is spoken to.
+type MQTT struct {
+	Broker    string        // mqtts://host:port or mqtt://host:port
+	ClientID  string        // empty: from the device's id
+	TopicBase string        // empty: from the token
+	KeepAlive time.Duration // of the protocol, whole seconds
+	Session   string        // persistent or clean
+	Extra     []string      // topic filters beside those under the base
+}
+
+// Outbox bounds the messages that wait for the broker.
+type Outbox struct {
+	MaxBytes int64
+}
+
+// Telemetry says what the agent publishes about the device.
+type Telemetry struct {
+	VersionsInterval time.Duration
+	LocationInterval time.Duration
+	LocationSource   string // auto, gpsd, off, or nmea:DEVICE@BAUD
+}
+
+// OTA says when updates are looked for and fetched.
+type OTA struct {
+	CheckInterval time.Duration
+	Window        string // when to install; empty: at any time
+	RateLimit     int64  // bytes a second; 0: none
+}
+
+// A Module is one part of the device that has a version of its own.
+type Module struct {
+	Key            string   // as the cloud knows it
+	VersionCommand []string // argv that prints the version; or VersionFile
+	VersionFile    string
+	Policy         string // notify, fetch or install
+	AllowDowngrade bool
+}
+
+// Upload bounds data files.
+type Upload struct {
+	MaxFile  int64 // bytes of one data file
+	MaxSpool int64 // bytes of all that wait
+}
+
+// Diagnostics bounds what the cloud may ask for.
+type Diagnostics struct {
+	MinInterval time.Duration // between two broadcasts
+}
+
+// A Command is what a message under the topic ctrl/Name runs.
+type Command struct {
+	Name     string
+	Run      []string // argv; empty: the program of that name in Paths.Commands
+	Timeout  time.Duration
+	Retained string // ignore or run: what a retained message gets
+}
+
+// Local says who may use the local API.
+type Local struct {
+	Group string // whose members may read tokens; empty: root alone
+}
+
+// Log says how much is logged.
+type Log struct {
+	Level slog.Level
+}
+
+// Default returns the Config of an empty file.
+func Default() Config {
+	var c Config
+	for _, s := range table {
+		if s.template() {
+			continue
+		}
+		if err := s.at(scope{config: &c}).parse(s.Default); err != nil {
+			panic("conf: default of " + s.Section + "." + s.Key + ": " + err.Error())
+		}
+	}
+	return c
+}
+
+// Equal reports whether c and d hold the same settings.
+func (c Config) Equal(d Config) bool { return reflect.DeepEqual(c, d) }

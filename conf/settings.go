@@ -1,0 +1,193 @@
+package conf
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Setting is one key of agent.conf as its manual describes it.
+type Setting struct {
+	Section string // module.KEY and command.NAME stand for any number of sections
+	Key     string
+	Default string // as one would write it; empty: see Doc
+	Allowed string // which values, in a few words
+	Doc     string // what it is for, in a sentence
+
+	at func(scope) value
+}
+
+// A scope is where a setting's value lives: the Config, and inside it the
+// module or the command whose section is being read.
+type scope struct {
+	config  *Config
+	module  *Module
+	command *Command
+}
+
+const (
+	moduleSection  = "module."
+	commandSection = "command."
+
+	secondsToMonth = "1s to 30d"
+)
+
+// template reports a setting whose section may be there many times.
+func (s Setting) template() bool {
+	return strings.HasPrefix(s.Section, moduleSection) || strings.HasPrefix(s.Section, commandSection)
+}
+
+// Settings returns every setting in the order of the manual.
+func Settings() []Setting { return slices.Clone(table) }
+
+const (
+	second = time.Second
+	month  = 30 * 24 * time.Hour
+)
+
+// table drives parsing, the defaults, the shipped agent.conf and the manual.
+var table = []Setting{
+	{"paths", "identity", "/etc/spoke-zone/spoke-zone.conf", "an absolute path",
+		"The vendor's file that holds the device token as mqtt_username.",
+		func(s scope) value { return pathValue{p: &s.config.Paths.Identity} }},
+	{"paths", "state", "/var/lib/spoke-zone-agent", "an absolute path",
+		"What the agent must not lose; move it where the root file system is read-only.",
+		func(s scope) value { return pathValue{p: &s.config.Paths.State} }},
+	{"paths", "run", "/run/spoke-zone-agent", "an absolute path",
+		"Where the socket of the local API is made.",
+		func(s scope) value { return pathValue{p: &s.config.Paths.Run} }},
+	{"paths", "spool", "/var/spool/spoke-zone-agent", "an absolute path",
+		"Where local programs drop data files for upload.",
+		func(s scope) value { return pathValue{p: &s.config.Paths.Spool} }},
+	{"paths", "accounts", "/etc/spoke-zone-agent/accounts.d", "an absolute path",
+		"Further cloud accounts, one file each.",
+		func(s scope) value { return pathValue{p: &s.config.Paths.Accounts} }},
+	{"paths", "commands", "/etc/spoke-zone-agent/commands.d", "an absolute path",
+		"Programs that commands from the cloud run, one file each.",
+		func(s scope) value { return pathValue{p: &s.config.Paths.Commands} }},
+
+	{"identity", "cpu_id", "", "up to 256 printable characters",
+		"Else the identity file's, else the SoC's serial number.",
+		func(s scope) value { return textValue{&s.config.Identity.CPUID, 256} }},
+	{"identity", "uuid", "", "up to 256 printable characters",
+		"Else the identity file's.",
+		func(s scope) value { return textValue{&s.config.Identity.UUID, 256} }},
+	{"identity", "device_id", "", "a whole number above 0",
+		"Else the identity file's, else the token's claim.",
+		func(s scope) value { return checked{textValue{&s.config.Identity.DeviceID, 20}, checkDeviceID} }},
+	{"identity", "claim_device_id", "", "names separated by spaces or commas",
+		"Token claims to try for the device's id before the usual ones: the cloud does not document their names.",
+		func(s scope) value { return listValue{&s.config.Identity.ClaimDeviceID, checkClaim} }},
+	{"identity", "claim_prefix", "", "names separated by spaces or commas",
+		"Token claims to try for the topic prefix before the usual ones.",
+		func(s scope) value { return listValue{&s.config.Identity.ClaimPrefix, checkClaim} }},
+
+	{"cloud", "url", "https://api.spoke.zone", "https://HOST[:PORT][/PATH]; http:// to a loopback address",
+		"The HTTP API.",
+		func(s scope) value { return baseURL{&s.config.Cloud.URL} }},
+	{"cloud", "ca_file", "", "an absolute path, or empty for the system's roots",
+		"PEM certificates that the cloud's and the broker's must lead to.",
+		func(s scope) value { return pathValue{p: &s.config.Cloud.CAFile, optional: true} }},
+	{"cloud", "timeout", "30s", "1s to 10m",
+		"How long one request may take; a payload only has to make progress.",
+		func(s scope) value { return durationValue{&s.config.Cloud.Timeout, second, 10 * time.Minute} }},
+
+	{"token", "renew_before", "12h", secondsToMonth,
+		"The server renews a token only in this last part of its life.",
+		func(s scope) value { return durationValue{&s.config.Token.RenewBefore, second, month} }},
+	{"token", "grace", "12h", "0s to 30d",
+		"And for so long after it has expired.",
+		func(s scope) value { return durationValue{&s.config.Token.Grace, 0, month} }},
+	{"token", "spread", "4h", "0s to renew_before",
+		"How far the renewals of a fleet are spread inside the window.",
+		func(s scope) value { return durationValue{&s.config.Token.Spread, 0, month} }},
+
+	{"mqtt", "broker", "mqtts://io.spoke.zone:8883", "mqtts://HOST[:PORT]; mqtt:// to a loopback address",
+		"The message broker.",
+		func(s scope) value { return brokerURL{&s.config.MQTT.Broker} }},
+	{"mqtt", "client_id", "", "up to 128 printable characters",
+		"Else spoke-zone-agent-<device id>.",
+		func(s scope) value { return textValue{&s.config.MQTT.ClientID, 128} }},
+	{"mqtt", "topic_base", "", "a topic without wildcards and without a slash at either end",
+		"Else the token's prefix, else mrs/d/<device id>.",
+		func(s scope) value { return checked{textValue{&s.config.MQTT.TopicBase, 512}, checkTopicBase} }},
+	{"mqtt", "keep_alive", "20s", "5s to 20m, whole seconds",
+		"The longest silence towards the broker; a longer one saves power and finds a dead link later.",
+		func(s scope) value {
+			return wholeSeconds{durationValue{&s.config.MQTT.KeepAlive, 5 * second, 20 * time.Minute}}
+		}},
+	{"mqtt", "session", "persistent", "persistent or clean",
+		"Whether the broker keeps subscriptions and commands for the device while it is offline.",
+		func(s scope) value { return wordValue{&s.config.MQTT.Session, []string{"persistent", "clean"}} }},
+	{"mqtt", "extra_subscriptions", "", "topic filters separated by spaces or commas",
+		"Filters to subscribe to beside those under the base; the broker may refuse them.",
+		func(s scope) value { return listValue{&s.config.MQTT.Extra, checkFilter} }},
+
+	{"outbox", "max_bytes", "16MiB", "64KiB to 1TiB",
+		"The most that may wait on disk for the broker.",
+		func(s scope) value { return sizeValue{p: &s.config.Outbox.MaxBytes, min: 64 << 10} }},
+
+	{"telemetry", "versions_interval", "60s", secondsToMonth,
+		"How often the software versions are published.",
+		func(s scope) value { return durationValue{&s.config.Telemetry.VersionsInterval, second, month} }},
+	{"telemetry", "location_interval", "15s", secondsToMonth,
+		"How often the location is published.",
+		func(s scope) value { return durationValue{&s.config.Telemetry.LocationInterval, second, month} }},
+	{"telemetry", "location_source", "auto", "auto, gpsd, off, or nmea:/dev/NAME@BAUD",
+		"Where the location comes from.",
+		func(s scope) value {
+			return checked{textValue{&s.config.Telemetry.LocationSource, 256}, checkLocationSource}
+		}},
+
+	{"ota", "check_interval", "6h", secondsToMonth,
+		"How often the cloud is asked for updates.",
+		func(s scope) value { return durationValue{&s.config.OTA.CheckInterval, second, month} }},
+	{"ota", "window", "", "times such as 01:00-05:00, with days as in Sat,Sun 00:00-06:00",
+		"When updates may be installed, in local time; else always.",
+		func(s scope) value { return checked{textValue{&s.config.OTA.Window, 256}, checkWindow} }},
+	{"ota", "rate_limit", "", "1KiB to 1TiB a second, or empty for none",
+		"How fast an update may be fetched.",
+		func(s scope) value { return sizeValue{p: &s.config.OTA.RateLimit, min: 1 << 10, optional: true} }},
+
+	{"module.KEY", "version_command", "", "a program and its arguments, without a shell",
+		"Prints the module's installed version; or use version_file.",
+		func(s scope) value { return argvValue{&s.module.VersionCommand} }},
+	{"module.KEY", "version_file", "", "an absolute path",
+		"Holds the module's installed version in its first line.",
+		func(s scope) value { return pathValue{p: &s.module.VersionFile, optional: true} }},
+	{"module.KEY", "policy", "notify", "notify, fetch or install",
+		"What is done about an update that is found.",
+		func(s scope) value { return wordValue{&s.module.Policy, []string{"notify", "fetch", "install"}} }},
+	{"module.KEY", "allow_downgrade", "no", "yes or no",
+		"Whether an older version that the cloud offers counts as an update.",
+		func(s scope) value { return boolValue{&s.module.AllowDowngrade} }},
+
+	{"upload", "max_file", "1MiB", "1KiB to 1TiB",
+		"A larger file of lines is split into several data files.",
+		func(s scope) value { return sizeValue{p: &s.config.Upload.MaxFile, min: 1 << 10} }},
+	{"upload", "max_spool", "64MiB", "64KiB to 1TiB",
+		"The most that data files may take on disk.",
+		func(s scope) value { return sizeValue{p: &s.config.Upload.MaxSpool, min: 64 << 10} }},
+
+	{"diagnostics", "min_interval", "10s", "1s to 1h",
+		"The shortest interval of diagnostics that the cloud may ask for.",
+		func(s scope) value { return durationValue{&s.config.Diagnostics.MinInterval, second, time.Hour} }},
+
+	{"command.NAME", "run", "", "a program and its arguments, without a shell",
+		"What a message to ctrl/NAME runs, its payload on standard input; else the file NAME in paths.commands.",
+		func(s scope) value { return argvValue{&s.command.Run} }},
+	{"command.NAME", "timeout", "60s", "1s to 1d",
+		"How long it may run.",
+		func(s scope) value { return durationValue{&s.command.Timeout, second, 24 * time.Hour} }},
+	{"command.NAME", "retained", "ignore", "ignore or run",
+		"What is done with a message that the broker had kept, which may be old.",
+		func(s scope) value { return wordValue{&s.command.Retained, []string{"ignore", "run"}} }},
+
+	{"local", "group", "spoke-zone", "a group's name, or empty for root alone",
+		"Whose members may read tokens from the local API.",
+		func(s scope) value { return checked{textValue{&s.config.Local.Group, 32}, checkGroup} }},
+
+	{"log", "level", "info", "debug, info, warn or error",
+		"How much is logged.",
+		func(s scope) value { return levelValue{&s.config.Log.Level} }},
+}
