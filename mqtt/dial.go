@@ -15,6 +15,9 @@ import (
 // on the gateway itself, without. It remembers the TLS session, so that
 // connecting again costs one round trip and no certificates.
 type Dialer struct {
+	// NetDial opens the connection below TLS; TCP if nil. Set it before Dial.
+	NetDial func(ctx context.Context, network, address string) (net.Conn, error)
+
 	scheme  string
 	address string // host:port
 	tls     *tls.Config
@@ -67,7 +70,11 @@ func (d *Dialer) String() string { return d.scheme + "://" + d.address }
 func (d *Dialer) Dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
-	c, err := d.net.DialContext(ctx, "tcp", d.address)
+	dial := d.NetDial
+	if dial == nil {
+		dial = d.net.DialContext
+	}
+	c, err := dial(ctx, "tcp", d.address)
 	if err != nil {
 		return nil, err // names the operation and the address
 	}
