@@ -62,6 +62,7 @@ type Token struct {
 	Attempt         int       `json:"attempt,omitempty"` // of the renewal under way
 	NextTry         time.Time `json:"next_try,omitzero"`
 	LastError       string    `json:"last_error,omitempty"`
+	Reason          string    `json:"reason,omitempty"` // why it is in this state, in a sentence
 	Stored          Stored    `json:"stored"`
 }
 
