@@ -36,7 +36,8 @@ type Settings struct {
 	Generation int       `json:"generation"` // counts up with each change of the settings in force
 	Loads      int       `json:"loads"`      // counts up each time the file was read, whether it was usable or not
 	Loaded     time.Time `json:"loaded,omitzero"`
-	Error      string    `json:"error,omitempty"` // why the newest reading is not in force; one fault a line
+	Pending    bool      `json:"pending,omitempty"` // the newest reading is good, and its generation is about to start
+	Error      string    `json:"error,omitempty"`   // why the newest reading is not in force; one fault a line
 }
 
 // Identity tells which device this is.
