@@ -9,8 +9,9 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
 )
 
-// recheck bounds one sleep, so that a stepped clock or a suspend is noticed.
-const recheck = 5 * time.Minute
+// Recheck bounds one sleep of a Keeper, so that a stepped clock or a suspend is
+// noticed.
+const Recheck = 5 * time.Minute
 
 // A Keeper renews a token, stores each new one and announces it. Run owns its
 // state; the other methods may be called from anywhere. Set its fields before
@@ -27,6 +28,7 @@ type Keeper struct {
 	Now       func() time.Time // the cloud's time; time.Now if nil
 	Rand      func() float64   // rand.Float64 if nil
 	NotBefore func(time.Time)  // told of each token's iat; may be nil
+	Alive     func()           // called at each turn of the loop; may be nil
 	Log       *slog.Logger
 
 	tokens latest.Value[Token]
@@ -60,12 +62,15 @@ func (k *Keeper) Status() (Status, <-chan struct{}) {
 func (k *Keeper) Run(ctx context.Context) error {
 	k.start()
 	for ctx.Err() == nil {
+		if k.Alive != nil {
+			k.Alive()
+		}
 		k.receive()
 		now := k.now()
 		next := k.next(now)
 		k.publish(now, next)
 		if wait := next.Sub(now); wait > 0 {
-			k.sleep(ctx, min(wait, recheck))
+			k.sleep(ctx, min(wait, Recheck))
 			continue
 		}
 		k.attempt(ctx)
@@ -98,7 +103,7 @@ func (k *Keeper) subject() Token {
 // that a step of the clock neither delays the next one nor hastens it.
 func (k *Keeper) next(now time.Time) time.Time {
 	if k.subject().IsZero() {
-		return now.Add(recheck)
+		return now.Add(Recheck)
 	}
 	if k.history.Last == None {
 		if k.urgent || k.history.Forced || !k.foreign.IsZero() {

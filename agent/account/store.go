@@ -78,7 +78,7 @@ func (s *Store) fs() atomicfile.FS {
 // load returns empty slots when there is no record.
 func (s *Store) load(names Names) (slots, error) {
 	if s.newest != nil {
-		return *s.newest, nil
+		return *s.newest, s.save(*s.newest) // Dir may be another now
 	}
 	var r record
 	if _, err := atomicfile.LoadRecord(s.fs(), s.path(), &r); errors.Is(err, fs.ErrNotExist) {

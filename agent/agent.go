@@ -1,0 +1,84 @@
+// Package agent assembles the parts of the device agent and runs them.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/account"
+	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
+	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
+	"github.com/spoke-zone/spoke-zone-agent/conf"
+	"github.com/spoke-zone/spoke-zone-agent/systemd"
+)
+
+// ErrSettings means that the settings have faults. A restart does not help.
+var ErrSettings = errors.New("settings not usable")
+
+// errReload ends a generation because the settings have changed.
+var errReload = errors.New("settings changed")
+
+// Options is what the agent takes from its surroundings.
+type Options struct {
+	ConfigPath string
+	Version    string
+	Built      time.Time // no time before it is true; zero if unknown
+	Log        *slog.Logger
+	Level      *slog.LevelVar  // follows [log] level; may be nil
+	Reload     <-chan struct{} // asks to read the settings again; may be nil
+
+	// Dial opens network connections; net.Dialer if nil.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// ReadClock reads the system's clocks; clock.Read if nil.
+	ReadClock func() clock.Reading
+}
+
+// A runner is the state that outlives a generation.
+type runner struct {
+	Options
+	started  time.Time
+	settings latest.Value[conf.Config] // the settings in force
+	reading  latest.Value[reading]     // how the files were read last
+	alive    systemd.Liveness
+	tokens   account.Store
+}
+
+// Run runs the agent until ctx is done. The settings of one generation never
+// change: when the files do, Run ends that generation and starts the next from
+// the new settings, by the same path as after a restart. It returns
+// ErrSettings when the settings cannot be used at the start; later faults leave
+// the settings in force.
+func Run(ctx context.Context, o Options) error {
+	r := &runner{Options: o, started: time.Now()}
+	if err := r.load(); err != nil {
+		return fmt.Errorf("%w: %w", ErrSettings, err)
+	}
+	return RunTasks(ctx, o.Log,
+		Task{"settings", r.watchSettings},
+		Task{"watchdog", func(ctx context.Context) error { return systemd.Watchdog(ctx, r.alive.Err) }},
+		Task{"agent", r.generations},
+	)
+}
+
+// generations runs one generation after another.
+func (r *runner) generations(ctx context.Context) error {
+	for n := 1; ; n++ {
+		c, changed, err := r.settings.Wait(ctx)
+		if err != nil {
+			return nil
+		}
+		g, err := r.assemble(c, n)
+		if err != nil {
+			return err
+		}
+		err = g.run(ctx, changed)
+		if !errors.Is(err, errReload) {
+			return err
+		}
+		r.Log.Info("applying new settings", "generation", n+1)
+	}
+}

@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/account"
+	"github.com/spoke-zone/spoke-zone-agent/agent/local"
+)
+
+// errUnknownAccount means that no account has the name asked for.
+var errUnknownAccount = errors.New("no such account")
+
+// newServer joins the local API to the parts.
+func (g *generation) newServer() *local.Server {
+	return &local.Server{
+		Socket: filepath.Join(g.conf.Paths.Run, "agent.sock"),
+		Group:  g.conf.Local.Group,
+		Log:    g.Log.With("task", "local"),
+		Status: g.status,
+		Token:  g.token,
+		Renew: func(ctx context.Context, name string) error {
+			if name != local.DeviceAccount {
+				return fmt.Errorf("%w: %q", errUnknownAccount, name)
+			}
+			return g.keeper.Renew(ctx)
+		},
+		Check: func(ctx context.Context, module string) error {
+			if err := g.provisioned(); err != nil {
+				return err
+			}
+			_, err := g.updates.Check(ctx, module)
+			return err
+		},
+		Fetch: func(ctx context.Context, module string) error {
+			if err := g.provisioned(); err != nil {
+				return err
+			}
+			return g.updates.Fetch(ctx, module)
+		},
+		Add: func(ctx context.Context, typ, module, name string, r io.Reader) (local.Item, error) {
+			it, err := g.uploads.Add(ctx, typ, module, name, r)
+			return local.Item{ID: it.ID, Name: it.Name, Type: it.Type, Module: it.Module, Size: it.Size}, err
+		},
+	}
+}
+
+// provisioned is an error for a person who asks for what needs a token.
+func (g *generation) provisioned() error {
+	if s, _ := g.keeper.Status(); s.Token.IsZero() {
+		return fmt.Errorf("the device has no token: %s", s.Reason)
+	}
+	return nil
+}
+
+// token waits for a token that is valid for least at the least. The newest
+// there is comes as stale when the cloud gives no better one in time.
+func (g *generation) token(ctx context.Context, name string, least time.Duration) (local.TokenAnswer, error) {
+	if name != local.DeviceAccount {
+		return local.TokenAnswer{}, fmt.Errorf("%w: %q", errUnknownAccount, name)
+	}
+	if err := g.provisioned(); err != nil {
+		return local.TokenAnswer{}, err
+	}
+	tok, _, err := g.keeper.Current(ctx)
+	if err != nil {
+		return local.TokenAnswer{}, err
+	}
+	if !g.lasts(tok, least) {
+		_ = g.keeper.Renew(ctx) // the answer says whether it helped
+		tok, _, _ = g.keeper.Current(context.WithoutCancel(ctx))
+	}
+	return local.TokenAnswer{Token: tok.Raw(), Expires: tok.Expires, Stale: !g.lasts(tok, least), Account: name}, nil
+}
+
+// lasts reports whether tok is valid for d, as far as it says.
+func (g *generation) lasts(tok account.Token, d time.Duration) bool {
+	return tok.Expires.IsZero() || tok.Expires.Sub(g.clock.Now()) >= d
+}

@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/account"
+	"github.com/spoke-zone/spoke-zone-agent/agent/local"
+	"github.com/spoke-zone/spoke-zone-agent/agent/upload"
+	"github.com/spoke-zone/spoke-zone-agent/mqtt"
+	"github.com/spoke-zone/spoke-zone-agent/systemd"
+)
+
+// status gathers what the parts say of themselves.
+func (g *generation) status() local.Status {
+	tok, _ := g.keeper.Status()
+	session, _ := g.session.Status()
+	uploads, _ := g.uploads.Status()
+	read, _, _ := g.reading.Get()
+	s := local.Status{
+		Version: g.Version, PID: os.Getpid(), Started: g.started,
+		Settings: local.Settings{File: g.ConfigPath, Generation: g.number, Loads: read.loads, Loaded: read.at, Error: text(read.err)},
+		Identity: g.identityStatus(tok),
+		Token:    tokenStatus(tok),
+		MQTT:     mqttStatus(session),
+		OTA:      g.modulesStatus(),
+		Upload:   uploadStatus(uploads),
+		Clock:    g.clockStatus(),
+	}
+	s.MQTT.ClientID = g.conf.MQTT.ClientID
+	if !tok.Token.IsZero() && s.MQTT.ClientID == "" {
+		s.MQTT.ClientID = "spoke-zone-agent-" + cmp.Or(s.Identity.DeviceID, tok.Token.Tail())
+	}
+	s.Problems = g.problems(tok, session, uploads, read.err)
+	return s
+}
+
+func (g *generation) identityStatus(tok account.Status) local.Identity {
+	id := local.Identity{State: "provisioned", File: g.conf.Paths.Identity, Error: tok.FileError}
+	if tok.Token.IsZero() {
+		id.State = string(account.Unprovisioned)
+	}
+	id.DeviceID, id.Source = g.deviceID(tok.Token)
+	return id
+}
+
+// tokenStates puts the keeper's words into the API's.
+var tokenStates = map[account.State]string{
+	account.Unprovisioned: "none", account.Good: "valid", account.Due: "renewing",
+	account.Failing: "stale", account.Rejected: "refused", account.Lost: "expired",
+}
+
+func tokenStatus(s account.Status) local.Token {
+	t := local.Token{
+		State: tokenStates[s.State], Reason: s.Reason, Subject: s.Token.DeviceID, Tail: s.Token.Tail(),
+		Issued: s.Token.Issued, Expires: s.Token.Expires, RenewAt: s.Window.Due, PointOfNoReturn: s.Window.Closes,
+		LastRenewal: s.LastRenewal, Renewals: s.Renewals, Attempt: s.Failures, LastError: s.LastError,
+		Stored: local.Stored{State: s.StoreError == "" && !s.Token.IsZero(), IdentityFile: s.WriteError == "" && s.FileError == "" && !s.Token.IsZero(), Error: cmp.Or(s.StoreError, s.WriteError)},
+	}
+	if !s.Token.IsZero() {
+		t.NextTry = s.NextTry
+	}
+	return t
+}
+
+func mqttStatus(s mqtt.Status) local.MQTT {
+	return local.MQTT{
+		State: s.State, Since: s.Since, Broker: s.Broker, Attempt: s.Attempt, NextTry: s.NextTry,
+		Connects: s.Connects, Refusals: s.Refusals, RefusedFilters: s.FiltersRefused, Error: s.Err,
+	}
+}
+
+func uploadStatus(s upload.Status) local.Upload {
+	return local.Upload{
+		Queued: s.Queued, QueuedBytes: s.QueuedBytes, InFlight: s.InFlight, Sent: int64(s.Sent),
+		Quarantined: int64(s.Quarantined), Dropped: int64(s.Dropped), NextTry: s.NextTry, Error: s.LastError,
+	}
+}
+
+func (g *generation) clockStatus() local.Clock {
+	state, now := g.clock.State()
+	c := local.Clock{ServerOffset: state.Now(now).Sub(now.Wall).Seconds(), Source: "system"}
+	switch {
+	case state.Learned(now):
+		c.Source = "server"
+	case c.ServerOffset != 0:
+		c.Source = "floor"
+	}
+	return c
+}
+
+// problems are sentences for the person at the gateway, worst first.
+func (g *generation) problems(tok account.Status, session mqtt.Status, uploads upload.Status, settings error) []string {
+	var p []string
+	add := func(bad bool, format string, args ...any) {
+		if bad {
+			p = append(p, fmt.Sprintf(format, args...))
+		}
+	}
+	add(tok.State != account.Good && tok.State != account.Due && tok.State != "", "token %s: %s", tok.State, tok.Reason)
+	add(tok.StoreError != "", "the token is not stored in %s and would be lost with the power: %s", g.conf.Paths.State, tok.StoreError)
+	add(tok.FileError != "" && !tok.Token.IsZero(), "identity file: %s", tok.FileError)
+	add(tok.WriteError != "", "the identity file does not hold the newest token: %s", tok.WriteError)
+	add(settings != nil, "settings: %v; the ones before stay in force", settings)
+	add(session.State != mqtt.Online && session.Err != "", "mqtt %s: %s", session.State, session.Err)
+	for _, f := range session.FiltersRefused {
+		add(true, "the broker refuses the subscription to %s", f)
+	}
+	add(uploads.LastError != "", "upload: %s", uploads.LastError)
+	for _, s := range uploads.Skipped {
+		add(true, "spool file %s is not taken: %s", s.Path, s.Reason)
+	}
+	g.troubles.mu.Lock()
+	defer g.troubles.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(g.troubles.text)) {
+		p = append(p, g.troubles.text[name])
+	}
+	return p
+}
+
+// statusLine keeps the line that `systemctl status` shows.
+func (g *generation) statusLine(ctx context.Context) error {
+	for {
+		tok, a := g.keeper.Status()
+		session, b := g.session.Status()
+		uploads, c := g.uploads.Status()
+		systemd.Statusf("%s", line(tok, session, uploads))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a:
+		case <-b:
+		case <-c:
+		}
+	}
+}
+
+func line(tok account.Status, session mqtt.Status, uploads upload.Status) string {
+	text := session.State
+	switch {
+	case tok.Token.IsZero():
+		text = "waiting for a token: " + tok.FileError
+	case tok.State == account.Lost || tok.State == account.Rejected:
+		text += ", token " + string(tok.State) + ": " + tok.LastError
+	case !tok.Token.Expires.IsZero():
+		text += ", token until " + tok.Token.Expires.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("%s, %d queued", text, uploads.Queued)
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
