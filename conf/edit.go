@@ -94,6 +94,9 @@ func (d *Document) onlyTokenChanged(result []byte, lines []int, token string) (*
 	if len(after.lines) != len(d.lines) {
 		return nil, fmt.Errorf("%w: it would have %d lines instead of %d", ErrEdit, len(after.lines), len(d.lines))
 	}
+	if used, err := after.Token(); err != nil || used != token {
+		return nil, fmt.Errorf("%w: another value of mqtt_username would be used", ErrEdit)
+	}
 	edited := map[iniKey]bool{}
 	for _, i := range lines {
 		if after.lines[i].value() != token {
