@@ -76,7 +76,7 @@ type call struct {
 // do sends k and returns the answer, whatever its status; only a redirect that
 // was not followed is an error. The caller closes the body.
 func (c *Client) do(ctx context.Context, k *call) (*http.Response, error) {
-	u := c.Base.JoinPath(k.path...)
+	u := c.at(k)
 	u.RawQuery = k.query.Encode()
 	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), k.body)
 	if err != nil {
@@ -187,7 +187,16 @@ func readAnswer(res *http.Response, k *call, limit int64) (int, []byte, error) {
 
 // malformed is the error of an answer that is not what the API promises.
 func (c *Client) malformed(k *call, why error) error {
-	return &callError{method: k.method, path: c.Base.JoinPath(k.path...).Path, err: why, secret: k.secret}
+	return &callError{method: k.method, path: c.at(k).Path, err: why, secret: k.secret}
+}
+
+// at returns where k goes.
+func (c *Client) at(k *call) *url.URL {
+	base := *c.Base
+	if base.Path == "" {
+		base.Path = "/" // or JoinPath would leave the result without one
+	}
+	return base.JoinPath(k.path...)
 }
 
 func (c *Client) timeout() time.Duration {

@@ -68,7 +68,7 @@ func (c *Client) PutDataFile(ctx context.Context, id, name string, size int64, r
 	}
 	body := &upload{
 		Reader: io.MultiReader(bytes.NewReader(head), &exactly{r, size}, bytes.NewReader(tail)),
-		moved:  func() { stalled.Reset(stallAfter) },
+		moved:  func(next time.Duration) { stalled.Reset(next) },
 		closed: make(chan struct{}),
 	}
 	k := &call{
@@ -146,15 +146,18 @@ func (e *exactly) Read(p []byte) (int, error) {
 // transport, which may outlive the call, has let go of it.
 type upload struct {
 	io.Reader
-	moved  func()
+	moved  func(next time.Duration) // and has to move again within next
 	once   sync.Once
 	closed chan struct{}
 }
 
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.Reader.Read(p)
-	if n > 0 {
-		u.moved()
+	switch {
+	case err == io.EOF:
+		u.moved(slowest) // all is with the kernel, not yet with the server
+	case n > 0:
+		u.moved(stallAfter)
 	}
 	return n, err
 }

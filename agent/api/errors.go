@@ -116,7 +116,9 @@ func decodeErrorBody(body []byte, secret []string) (types []string, message stri
 			types = append(types, typ)
 		}
 		text, _ := e.Message.(string)
-		said = append(said, strings.TrimPrefix(typ+": "+text, ": "))
+		if text = strings.Trim(typ+": "+text, ": "); text != "" {
+			said = append(said, text)
+		}
 	}
 	if len(said) == 0 {
 		for _, v := range []any{v2.Message, v2.Error} {
