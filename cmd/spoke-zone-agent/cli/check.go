@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spoke-zone/spoke-zone-agent/conf"
+)
+
+func (p *Program) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Check the settings",
+		Long: "Read the settings as the daemon would and print every fault, one a line, as\n" +
+			"FILE:LINE: SECTION.KEY: what is wrong (what is allowed). No daemon is needed.",
+		Args: args(cobra.NoArgs),
+		RunE: func(*cobra.Command, []string) error { return p.check() },
+	}
+}
+
+func (p *Program) check() error {
+	c, err := conf.Load(p.config)
+	faults := 0
+	var known conf.Faults
+	switch {
+	case errors.As(err, &known):
+		faults = len(known)
+	case err != nil:
+		faults = 1
+	}
+	if err != nil {
+		fmt.Fprintln(p.Err, printable(err.Error()))
+	}
+	if err := checkRoots(c.Cloud.CAFile); err != nil {
+		faults++
+		fmt.Fprintf(p.Err, "%s: cloud.ca_file: %s\n", p.config, printable(err.Error()))
+	}
+	if faults > 0 {
+		return Exit(Config, fmt.Errorf("check: %s in the settings", countOf(faults, "fault")))
+	}
+	good := "the settings are good"
+	if _, err := os.Stat(p.config); errors.Is(err, fs.ErrNotExist) {
+		good = "there is no such file: the defaults are in force"
+	}
+	_, err = fmt.Fprintf(p.Out, "%s: %s\n", p.config, good)
+	return err
+}
+
+// checkRoots looks for a certificate in file, unless there is to be none.
+func checkRoots(file string) error {
+	if file == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return errors.New(file + " holds no certificate in PEM")
+	}
+	return nil
+}

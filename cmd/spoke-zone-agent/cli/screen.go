@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/local"
+)
+
+// The screen is for the narrowest terminal that is still met: a serial console.
+const (
+	columns = 80
+	indent  = 13 // of the text beside a label
+)
+
+// A page is a screen being written: labels at the left, text beside them.
+type page struct {
+	strings.Builder
+	now time.Time
+}
+
+// row writes text beside label, broken between words where the line ends. No
+// text, no row.
+func (p *page) row(label, text string) {
+	text = strings.Join(strings.Fields(printable(text)), " ")
+	if text == "" {
+		return
+	}
+	line := fmt.Sprintf("%-*s", indent-1, label)
+	for _, word := range strings.Fields(text) {
+		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns && strings.TrimSpace(line) != "" {
+			p.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = strings.Repeat(" ", indent-1)
+		}
+		line += " " + word
+	}
+	p.WriteString(line + "\n")
+}
+
+// at writes when something was or will be, unless that is unknown.
+func (p *page) at(label string, t time.Time, more ...string) {
+	if !t.IsZero() {
+		p.row(label, strings.Join(append([]string{timeText(t, p.now)}, more...), ", "))
+	}
+}
+
+// screen is s for people, as of now by the system's clock.
+func screen(s local.Status, now time.Time) string {
+	offset := time.Duration(s.Clock.ServerOffset * float64(time.Second))
+	p := &page{now: now.Add(offset)} // the times below are by the cloud's clock
+	p.head(s)
+	for _, problem := range s.Problems {
+		p.row("  problem", problem)
+	}
+	p.token(s.Token)
+	p.mqtt(s.MQTT)
+	p.updates(s.OTA)
+	p.uploads(s.Upload)
+	p.clock(s.Clock)
+	return p.String()
+}
+
+func (p *page) head(s local.Status) {
+	device := "no device yet"
+	if s.Identity.DeviceID != "" {
+		device = "device " + s.Identity.DeviceID
+		if s.Identity.Source != "" {
+			device += " (from " + strings.ReplaceAll(s.Identity.Source, "_", " ") + ")"
+		}
+	}
+	head := []string{Name + " " + s.Version, device}
+	if !s.Started.IsZero() {
+		head = append(head, "up "+spanText(p.now.Sub(s.Started)))
+	}
+	p.WriteString(cutText(printable(strings.Join(head, ", ")), columns) + "\n")
+	p.row("  settings", s.Settings.Error)
+	p.row("  identity", s.Identity.Error)
+}
+
+func (p *page) token(t local.Token) {
+	state := cmp.Or(t.State, "unknown")
+	if !t.Expires.IsZero() {
+		verb := ", expires "
+		if t.Expires.Before(p.now) {
+			verb = ", expired "
+		}
+		state += verb + timeText(t.Expires, p.now)
+	}
+	p.row("Token", state)
+	p.row("  subject", t.Subject)
+	if t.Tail != "" {
+		p.row("  ends in", t.Tail)
+	}
+	p.at("  renew at", t.RenewAt)
+	p.at("  no return", t.PointOfNoReturn)
+	p.at("  renewed", t.LastRenewal, countOf(t.Renewals, "renewal")+" so far")
+	p.at("  next try", t.NextTry, fmt.Sprintf("attempt %d", t.Attempt))
+	var stored []string
+	if t.Stored.State {
+		stored = append(stored, "state directory")
+	}
+	if t.Stored.IdentityFile {
+		stored = append(stored, "identity file")
+	}
+	if t.State != "none" && t.State != "" {
+		p.row("  stored in", cmp.Or(strings.Join(stored, ", "), "memory alone"))
+	}
+	p.row("  not stored", t.Stored.Error)
+	p.row("  error", t.LastError)
+}
+
+func (p *page) mqtt(m local.MQTT) {
+	state := cmp.Or(m.State, "unknown")
+	if !m.Since.IsZero() {
+		state += " since " + timeText(m.Since, p.now)
+	}
+	p.row("MQTT", state)
+	p.row("  broker", m.Broker)
+	p.row("  client id", m.ClientID)
+	p.at("  next try", m.NextTry, fmt.Sprintf("attempt %d", m.Attempt))
+	p.row("  refused", strings.Join(m.RefusedFilters, " "))
+	p.row("  error", m.Error)
+}
+
+func (p *page) updates(modules []local.Module) {
+	if len(modules) == 0 {
+		p.row("Updates", "no modules in the settings")
+		return
+	}
+	p.row("Updates", countOf(len(modules), "module"))
+	for _, m := range modules {
+		p.row("  "+cutText(printable(m.Module), indent-3), moduleText(m))
+		p.row("", m.Reason)
+		p.row("", m.Error)
+	}
+}
+
+// moduleText is one module in a line.
+func moduleText(m local.Module) string {
+	text := cmp.Or(m.Installed, "unknown version")
+	if m.Offered != "" && m.Offered != m.Installed {
+		text += " -> " + m.Offered
+	}
+	text += ", " + cmp.Or(m.Phase, "unknown") + " (" + m.Policy + ")"
+	switch {
+	case m.Total > 0 && m.Bytes < m.Total:
+		text += fmt.Sprintf(", %d %% of %s", 100*m.Bytes/m.Total, bytesText(m.Total))
+	case m.Bytes > 0:
+		text += ", " + bytesText(m.Bytes)
+	}
+	if m.Rate > 0 {
+		text += ", " + bytesText(m.Rate) + "/s"
+	}
+	return text
+}
+
+func (p *page) uploads(u local.Upload) {
+	p.row("Uploads", fmt.Sprintf("%d queued (%s), %d sent, %d quarantined, %d dropped",
+		u.Queued, bytesText(u.QueuedBytes), u.Sent, u.Quarantined, u.Dropped))
+	p.row("  sending", u.InFlight)
+	p.at("  next try", u.NextTry)
+	p.row("  error", u.Error)
+}
+
+func (p *page) clock(c local.Clock) {
+	text := "as the cloud's"
+	if off := math.Abs(c.ServerOffset); off >= 1 {
+		way := " behind the cloud's"
+		if c.ServerOffset < 0 {
+			way = " ahead of the cloud's"
+		}
+		text = spanText(time.Duration(min(off, 1e9)*float64(time.Second))) + way
+	}
+	if c.Source != "server" {
+		text = "not compared with the cloud's yet"
+	}
+	p.row("Clock", text)
+}
+
+// cutText is s in at most n characters.
+func cutText(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "~"
+}
