@@ -12,7 +12,7 @@ GOBUILD = go build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.v
 TARGETS = amd64:amd64: arm64:arm64: armv7:arm:7 armv5:arm:5
 MAX_ARMV7 = 9000000
 
-.PHONY: help build demo test race fuzz bench lint arm cross deb man integration test-system clean
+.PHONY: help build demo test race fuzz bench lint arm cross deb reproducible man integration test-system clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,10 +47,13 @@ arm: ## static binaries for amd64, arm64, armv7 and armv5, and their sizes
 cross_build = GOOS=linux GOARCH=$(word 2,$(1)) GOARM=$(word 3,$(1)) $(GOBUILD) -o build/$(word 1,$(1))/ ./cmd/spoke-zone-agent &&
 
 cross: arm ## run each of the four under qemu-user: version and check
-	test/cross
+	test/cross $(VERSION)
 
 deb: build arm build/tools/.built ## .deb for amd64, arm64, armhf and armel, reproducible
 	VERSION=$(VERSION) packaging/deb/build
+
+reproducible: deb ## build the packages once more elsewhere and compare
+	.ci/reproducible $(VERSION)
 
 man: build ## man pages and completions from the command table
 	build/spoke-zone-agent man docs/man

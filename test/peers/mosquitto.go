@@ -1,0 +1,81 @@
+package peers
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// Mosquitto is a broker that knows its clients by a password file.
+type Mosquitto struct {
+	Addr string // host:port, TLS
+	Log  string // file of its messages
+
+	*process
+	passwords string
+}
+
+// StartMosquitto starts a broker in dir that admits users, a password for each
+// name. It sends without delay: with its default, every latency that is
+// measured against it is the kernel's 40 ms timer (Nagle's rule against
+// delayed acknowledgements).
+func StartMosquitto(dir string, certs Certificates, users map[string]string) (*Mosquitto, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	m := &Mosquitto{Addr: addr, Log: filepath.Join(dir, "mosquitto.log"), passwords: filepath.Join(dir, "passwd")}
+	if err := m.write(users); err != nil {
+		return nil, err
+	}
+	conf := filepath.Join(dir, "mosquitto.conf")
+	err = os.WriteFile(conf, fmt.Appendf(nil, `user root
+listener %s 127.0.0.1
+cafile %s
+certfile %s
+keyfile %s
+allow_anonymous false
+password_file %s
+persistence false
+max_queued_messages 0
+set_tcp_nodelay true
+log_dest stderr
+log_type all
+`, port(addr), certs.CA, certs.Server, certs.Key, m.passwords), 0o644)
+	if err != nil {
+		return nil, err
+	}
+	m.process, err = start(m.Log, addr, "mosquitto", "-c", conf)
+	return m, err
+}
+
+// Admit replaces the users while the broker runs. Whoever is no longer one of
+// them is thrown out.
+func (m *Mosquitto) Admit(users map[string]string) error {
+	if err := m.write(users); err != nil {
+		return err
+	}
+	return m.cmd.Process.Signal(syscall.SIGHUP)
+}
+
+// write makes the password file: in plain at first, then hashed in place.
+func (m *Mosquitto) write(users map[string]string) error {
+	var lines strings.Builder
+	for name, password := range users {
+		fmt.Fprintf(&lines, "%s:%s\n", name, password)
+	}
+	next := m.passwords + ".next"
+	if err := os.WriteFile(next, []byte(lines.String()), 0o600); err != nil {
+		return err
+	}
+	if out, err := exec.Command("mosquitto_passwd", "-U", next).CombinedOutput(); err != nil {
+		return fmt.Errorf("mosquitto_passwd: %w: %s", err, out)
+	}
+	return os.Rename(next, m.passwords)
+}
+
+// Stop ends the broker.
+func (m *Mosquitto) Stop() { m.stop() }

@@ -1,0 +1,88 @@
+// Package peers runs the real servers that the agent is tested and measured
+// against, Mosquitto and nginx, over TLS on loopback, each in a directory of
+// its own and as no service of the machine.
+package peers
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// A process is a server that this program started and ends.
+type process struct {
+	cmd *exec.Cmd
+	log string // its file
+}
+
+// start runs name and waits until it answers on addr.
+func start(log, addr, name string, args ...string) (*process, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		// Debian keeps servers where a plain user's PATH does not lead.
+		if path, err = exec.LookPath(filepath.Join("/usr/sbin", name)); err != nil {
+			return nil, err
+		}
+	}
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	p := &process{exec.Command(path, args...), log}
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	// The server goes when we do, however we go.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	if err := answers(addr); err != nil {
+		p.stop()
+		said, _ := os.ReadFile(log)
+		return nil, fmt.Errorf("%s: %w: %s", name, err, said)
+	}
+	return p, nil
+}
+
+func (p *process) stop() {
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.cmd.Wait()
+}
+
+// answers returns once something listens on addr, or an error after 10 s.
+func answers(addr string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("does not answer: %w", err)
+		}
+	}
+}
+
+// freeAddr returns an address of loopback that nobody listens on.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// port returns the port of an address that freeAddr gave.
+func port(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
