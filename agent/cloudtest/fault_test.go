@@ -285,8 +285,8 @@ var faultTests = map[Fault]func(t *testing.T, g *gateway){
 		if got := g.cloud.Counts()[EventLeak]; got != 0 {
 			t.Errorf("got %d leaks; want none without a token", got)
 		}
-		g.get(g.addrs.Files + "/ota/7?signature=00").want(t, 403)
-		g.get(g.addrs.Files + "/elsewhere").want(t, 403)
+		g.get(g.addrs.Files+"/ota/7?signature=00").want(t, 403)
+		g.get(g.addrs.Files+"/elsewhere").want(t, 403)
 		g.cloud.MustSet(ServerError, Times(1).On("files"))
 		g.get(to).want(t, 503)
 		g.cloud.Withdraw(7)
@@ -400,6 +400,7 @@ func TestSetRefusesWhatMakesNoSense(t *testing.T) {
 		{Forbidden, Always.With("shout"), "want ignore or disconnect"},
 		{ServerError, Always.On("nothing"), "want login, device"},
 		{TooManyRequests, Always.With("often"), "want duration or none"},
+		{Silent, Always.On("login"), "cannot be limited"},
 	} {
 		if err := c.Set(tt.name, tt.s); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("Set(%s, %s): got %v; want %q", tt.name, tt.s, err, tt.want)

@@ -82,6 +82,6 @@ func (c *Cloud) acceptMQTT(l net.Listener) {
 		if err != nil {
 			continue // one connection's trouble
 		}
-		go c.ServeMQTT(conn)
+		c.startMQTT(conn)
 	}
 }

@@ -81,21 +81,20 @@ func (c *Cloud) startMemory() {
 	secure.NextProtos = []string{"http/1.1"}
 	api := c.pipeServer(http.HandlerFunc(c.ServeHTTP))
 	files := c.pipeServer(http.HandlerFunc(c.ServeFiles))
-	mqtt := func(conn net.Conn) { go c.ServeMQTT(conn) }
 	overTLS := func(serve func(net.Conn)) func(net.Conn) {
 		return func(conn net.Conn) { serve(tls.Server(conn, secure)) }
 	}
 	c.memory.hosts = map[string]func(net.Conn){
 		"127.0.0.1:80":       api,
-		"127.0.0.1:1883":     mqtt,
+		"127.0.0.1:1883":     c.startMQTT,
 		"127.0.0.2:80":       files,
 		"127.0.0.1:443":      overTLS(api),
-		"127.0.0.1:8883":     overTLS(mqtt),
+		"127.0.0.1:8883":     overTLS(c.startMQTT),
 		"127.0.0.2:443":      overTLS(files),
 		"api.spoke.zone:443": overTLS(api),
-		"io.spoke.zone:8883": overTLS(mqtt),
+		"io.spoke.zone:8883": overTLS(c.startMQTT),
 		"localhost:80":       api,
-		"localhost:1883":     mqtt,
+		"localhost:1883":     c.startMQTT,
 	}
 }
 
@@ -134,11 +133,18 @@ func (c *Cloud) run(serve, stop func()) {
 		return
 	}
 	c.servers = append(c.servers, stop)
-	c.handlers.Add(1)
-	go func() {
-		defer c.handlers.Done()
-		serve()
-	}()
+	c.handlers.Go(serve)
+}
+
+// startMQTT serves one connection.
+func (c *Cloud) startMQTT(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		cut(conn)
+		return
+	}
+	c.handlers.Go(func() { c.ServeMQTT(conn) })
 }
 
 // connState keeps the set of HTTP connections, for which Close waits.

@@ -2,7 +2,6 @@ package cloudtest
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,9 +12,6 @@ import (
 	"github.com/eclipse/paho.mqtt.golang/packets"
 	"golang.org/x/sync/errgroup"
 )
-
-// maxUnacked bounds what a session keeps for a client that is away or slow.
-const maxUnacked = 1000
 
 // NewPeer returns the Broker for simulated time: MQTT 3.1.1 with QoS 0 and 1,
 // retained messages and persistent sessions, in which no timer runs and no
@@ -29,74 +25,6 @@ type peer struct {
 	mu       sync.Mutex
 	sessions map[string]*session
 	retained map[string]Message
-}
-
-// A session outlives its connections unless it is clean. The peer's mutex
-// guards it.
-type session struct {
-	clean   bool
-	filters map[string]byte          // with their QoS
-	unacked []*packets.PublishPacket // QoS 1, oldest first
-	nextID  uint16
-	out     *outbox // of the connection in force; nil when offline
-}
-
-// An outbox is what is to be written to one connection, so that routing never
-// waits for a slow client.
-type outbox struct {
-	link  *Link
-	ready chan struct{} // holds one element while there is something to write
-
-	mu     sync.Mutex
-	queue  []packets.ControlPacket
-	closed bool
-}
-
-func (o *outbox) put(p packets.ControlPacket) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return
-	}
-	if len(o.queue) > 2*maxUnacked {
-		o.link.Close()
-		return
-	}
-	o.queue = append(o.queue, p)
-	select {
-	case o.ready <- struct{}{}:
-	default:
-	}
-}
-
-func (o *outbox) close() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.closed {
-		o.closed = true
-		close(o.ready)
-	}
-}
-
-// run writes until the outbox is closed or the connection ends.
-func (o *outbox) run() error {
-	for range o.ready {
-		o.mu.Lock()
-		queue := o.queue
-		o.queue = nil
-		o.mu.Unlock()
-		for _, p := range queue {
-			var b bytes.Buffer
-			if err := p.Write(&b); err != nil {
-				return err
-			}
-			if _, err := o.link.Write(b.Bytes()); err != nil {
-				o.link.Close()
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 func (p *peer) Serve(link *Link) {
@@ -300,26 +228,6 @@ func (p *peer) Publish(m Message) error {
 	return nil
 }
 
-// deliver queues a message for a session. The caller holds the peer's mutex.
-func (s *session) deliver(m Message, qos byte) {
-	packet := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
-	packet.TopicName, packet.Payload, packet.Retain = m.Topic, m.Payload, m.Retain
-	packet.Qos = min(m.QoS, qos)
-	if packet.Qos == 1 {
-		if len(s.unacked) >= maxUnacked {
-			s.unacked = s.unacked[1:]
-		}
-		if s.nextID++; s.nextID == 0 {
-			s.nextID = 1
-		}
-		packet.MessageID = s.nextID
-		s.unacked = append(s.unacked, packet)
-	}
-	if s.out != nil {
-		s.out.put(packet)
-	}
-}
-
 func (p *peer) Subscriptions(clientID string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -330,34 +238,3 @@ func (p *peer) Subscriptions(clientID string) []string {
 }
 
 func (p *peer) Close() {}
-
-// validFilter applies the rules of MQTT 3.1.1, 4.7.1.
-func validFilter(filter string) bool {
-	levels := strings.Split(filter, "/")
-	for i, level := range levels {
-		if strings.Contains(level, "#") && (level != "#" || i < len(levels)-1) ||
-			strings.Contains(level, "+") && level != "+" {
-			return false
-		}
-	}
-	return filter != ""
-}
-
-// matches reports whether a topic matches a filter, by MQTT 3.1.1, 4.7.
-func matches(filter, topic string) bool {
-	if strings.HasPrefix(topic, "$") && !strings.HasPrefix(filter, "$") {
-		return false
-	}
-	f, t := strings.Split(filter, "/"), strings.Split(topic, "/")
-	for i, level := range f {
-		switch {
-		case level == "#":
-			return true
-		case i >= len(t):
-			return false
-		case level != "+" && level != t[i]:
-			return false
-		}
-	}
-	return len(f) == len(t)
-}
