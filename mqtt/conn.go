@@ -22,8 +22,8 @@ type conn struct {
 	limits
 	frames frames // only the reader touches it
 
-	writing sync.Mutex // held for each packet: the library writes one a call
-	begun   bool       // CONNECT has been written; guarded by writing
+	writing chan struct{} // held for each packet: the library writes one a call
+	begun   bool          // CONNECT has been written; guarded by writing
 
 	done chan struct{} // closed at the end, after err is set
 
@@ -48,8 +48,9 @@ type limits struct {
 func newConn(c net.Conn, l limits) *conn {
 	return &conn{
 		Conn: c, limits: l,
-		frames: frames{max: l.packet, filters: l.filters},
-		done:   make(chan struct{}),
+		frames:  frames{max: l.packet, filters: l.filters},
+		writing: make(chan struct{}, 1),
+		done:    make(chan struct{}),
 	}
 }
 
@@ -79,8 +80,8 @@ func (c *conn) Read(p []byte) (int, error) {
 
 // Write sends one packet within the write limit.
 func (c *conn) Write(p []byte) (int, error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
+	c.writing <- struct{}{}
+	defer func() { <-c.writing }()
 	packet := p
 	if !c.begun {
 		var err error

@@ -137,11 +137,21 @@ func (s *Session) subscribe(ctx context.Context, c *conn, client paho.Client, fi
 	for _, f := range filters {
 		ask[f.Topic] = f.QoS
 	}
-	token := client.SubscribeMultiple(ask, nil)
+	answered := make(chan paho.Token, 1)
+	s.workers.Go(func() error { // the library does not notice for long that nobody takes a packet any more
+		t := client.SubscribeMultiple(ask, nil)
+		select {
+		case <-t.Done():
+		case <-c.done:
+		}
+		answered <- t
+		return nil
+	})
 	patience := time.NewTimer(s.timeout())
 	defer patience.Stop()
+	var token paho.Token
 	select {
-	case <-token.Done():
+	case token = <-answered:
 	case <-c.done:
 		return nil, c.cause()
 	case <-ctx.Done():
@@ -151,10 +161,10 @@ func (s *Session) subscribe(ctx context.Context, c *conn, client paho.Client, fi
 	case <-patience.C:
 		return nil, fmt.Errorf("%w: no SUBACK within %v", errSilent, s.timeout())
 	}
+	if cause := c.cause(); cause != nil {
+		return nil, cause
+	}
 	if err := token.Error(); err != nil {
-		if cause := c.cause(); cause != nil {
-			err = cause
-		}
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	codes := token.(*paho.SubscribeToken).Result()

@@ -34,6 +34,7 @@ type frames struct {
 	size    int // its remaining length as far as it is known
 	left    int // bytes of its body still to come
 	body    int // bytes of its body read
+	word    int // the first two of them
 	err     error
 }
 
@@ -44,8 +45,8 @@ func (f *frames) pass(p []byte) (int, error) {
 	for i := 0; i < len(p) && f.err == nil; {
 		if f.left > 0 {
 			n := min(f.left, len(p)-i)
-			if f.err = f.checkBody(p[i : i+n]); f.err != nil {
-				return i, f.err
+			if bad := f.checkBody(p[i : i+n]); bad >= 0 {
+				return i + bad, f.err
 			}
 			f.left -= n
 			f.body += n
@@ -100,9 +101,10 @@ func (f *frames) checkHeader() error {
 			return fmt.Errorf("%w: SUBACK with %d codes for %d filters", errProtocol, n, f.filters)
 		}
 	case typePublish:
-		if f.flags&0x06 == 0x06 {
+		if f.qos() == 3 {
 			return fmt.Errorf("%w: PUBLISH with QoS 3", errProtocol)
 		}
+		want = max(want, f.beside())
 	default:
 		return fmt.Errorf("%w: packet type %d", errProtocol, f.kind)
 	}
@@ -112,13 +114,35 @@ func (f *frames) checkHeader() error {
 	return nil
 }
 
-// checkBody judges the code of a CONNACK, the one body that matters here.
-func (f *frames) checkBody(p []byte) error {
-	if f.kind != typeConnack || f.body+len(p) < 2 {
-		return nil
+// checkBody judges the next bytes of a body, as far as they matter: the code of
+// a CONNACK and the length of a PUBLISH's topic, which are the first two bytes.
+// It returns the place of a bad byte, or -1.
+func (f *frames) checkBody(p []byte) int {
+	for i := 0; i < len(p) && f.body+i < 2; i++ {
+		if f.body+i == 0 {
+			f.word = int(p[i])
+			continue
+		}
+		f.word = f.word<<8 | int(p[i])
+		switch {
+		case f.kind == typeConnack && p[i] > 5:
+			f.err = fmt.Errorf("%w: CONNACK with code %d", errProtocol, p[i])
+			return i
+		case f.kind == typePublish && f.word+f.beside() > f.size:
+			f.err = fmt.Errorf("%w: topic of %d bytes in a PUBLISH of %d", errProtocol, f.word, f.size)
+			return i
+		}
 	}
-	if code := p[len(p)-1]; code > 5 {
-		return fmt.Errorf("%w: CONNACK with code %d", errProtocol, code)
+	return -1
+}
+
+// qos is that of a PUBLISH.
+func (f *frames) qos() byte { return f.flags >> 1 & 3 }
+
+// beside is what the body of a PUBLISH has beside topic and payload.
+func (f *frames) beside() int {
+	if f.qos() > 0 {
+		return 4 // length of the topic, packet id
 	}
-	return nil
+	return 2
 }

@@ -62,6 +62,7 @@ type Session struct {
 	dropping atomic.Bool // whether the last message was dropped
 
 	// Only Run touches these.
+	workers     errgroup.Group
 	inbox       *inbox
 	told        map[string]bool // filters whose refusal has been logged
 	optionalOff bool            // leave optional filters out: the broker kicked us with them
@@ -72,14 +73,13 @@ type Session struct {
 func (s *Session) Run(ctx context.Context) error {
 	s.inbox, s.told = newInbox(), make(map[string]bool)
 	disconnected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
-	var g errgroup.Group
-	g.Go(func() error {
+	s.workers.Go(func() error {
 		defer disconnect()
 		s.stayConnected(ctx)
 		return nil
 	})
 	s.inbox.take(disconnected, s.OnMessage)
-	return g.Wait()
+	return s.workers.Wait()
 }
 
 // Reconnect makes the session end its connection, or its wait, and connect
@@ -101,8 +101,12 @@ func (s *Session) stayConnected(ctx context.Context) {
 			break
 		}
 		wait := r.after(e, s.draw())
-		s.conclude(e, cred, &r, begun.Add(max(wait, minGap)))
-		s.pause(ctx, &r, e, superseded, begun, wait)
+		soonest, next := begun.Add(minGap), time.Now().Add(wait)
+		if next.Before(soonest) {
+			next = soonest
+		}
+		s.conclude(e, cred, &r, next)
+		s.pause(ctx, &r, superseded, soonest, next)
 	}
 	s.note(func(st *Status) {
 		if st.State == Online {
@@ -112,12 +116,11 @@ func (s *Session) stayConnected(ctx context.Context) {
 	})
 }
 
-// pause waits until the next attempt. A newer credential or Reconnect cuts it
-// short; nothing makes attempts follow each other within minGap.
-func (s *Session) pause(ctx context.Context, r *retries, e ending, superseded <-chan struct{}, begun time.Time, wait time.Duration) {
+// pause waits until next. A newer credential or Reconnect cuts it short, but not
+// to before soonest.
+func (s *Session) pause(ctx context.Context, r *retries, superseded <-chan struct{}, soonest, next time.Time) {
 	_, _, asked := s.nudge.Get()
-	gap := time.Until(begun.Add(minGap))
-	timer := time.NewTimer(max(wait, gap))
+	timer := time.NewTimer(time.Until(next))
 	defer timer.Stop()
 	for {
 		select {
@@ -128,11 +131,11 @@ func (s *Session) pause(ctx context.Context, r *retries, e ending, superseded <-
 		case <-superseded:
 			superseded = nil
 			if r.pass() {
-				timer.Reset(time.Until(begun.Add(minGap)))
+				timer.Reset(time.Until(soonest))
 			}
 		case <-asked:
 			asked = nil
-			timer.Reset(time.Until(begun.Add(minGap)))
+			timer.Reset(time.Until(soonest))
 		}
 	}
 }
