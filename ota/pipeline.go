@@ -84,14 +84,10 @@ func (p *pipeline) run(ctx context.Context, cancel func(), sink func([]byte) err
 
 func (p *pipeline) read(ctx context.Context) error {
 	for {
-		p.stall.stop()
-		var b []byte
-		select {
-		case b = <-p.free:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		b, err := p.buffer(ctx)
+		if err != nil {
+			return err
 		}
-		p.stall.restart()
 		n, err := p.fill(ctx, b)
 		if n > 0 {
 			p.full <- b[:n] // never blocks: it has room for every buffer
@@ -104,6 +100,24 @@ func (p *pipeline) read(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
+	}
+}
+
+// buffer waits for one that the disk is done with. That is not the server's
+// delay.
+func (p *pipeline) buffer(ctx context.Context) ([]byte, error) {
+	select {
+	case b := <-p.free:
+		return b, nil
+	default:
+	}
+	p.stall.stop()
+	select {
+	case b := <-p.free:
+		p.stall.restart()
+		return b, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 }
 

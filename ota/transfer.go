@@ -155,7 +155,7 @@ func responseOf(err statusError) Response {
 func (t *transfer) receive(ctx context.Context, cancel context.CancelCauseFunc, a ask, v verdict, body io.Reader, watch *stall) verdict {
 	if v.action == rewrite {
 		// A server that has the same file and sends all of it does not serve ranges.
-		t.noRange = a.Ranged && v.mark == a.Mark && v.total == a.Total
+		t.noRange = t.noRange || a.Ranged && v.mark == a.Mark && v.total == a.Total
 		if err := t.reset(); err != nil {
 			return unstored(err)
 		}
