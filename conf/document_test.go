@@ -207,8 +207,7 @@ func sameAsINI(t interface{ Fatalf(string, ...any) }, src []byte) {
 		return // the mark of UTF-16, without the zeros that would follow
 	}
 	file, err := ini.LoadSources(ini.LoadOptions{
-		AllowBooleanKeys: true, IgnoreInlineComment: true, IgnoreContinuation: true,
-		SkipUnrecognizableLines: true, PreserveSurroundedQuote: true,
+		IgnoreInlineComment: true, IgnoreContinuation: true, SkipUnrecognizableLines: true, PreserveSurroundedQuote: true,
 	}, src)
 	if err != nil {
 		return

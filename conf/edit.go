@@ -170,10 +170,8 @@ func (d *Document) iniValues() (map[iniKey]string, error) {
 		}
 	}
 	file, err := ini.LoadSources(ini.LoadOptions{
-		AllowBooleanKeys:        true,
 		IgnoreInlineComment:     true,
 		IgnoreContinuation:      true,
-		SkipUnrecognizableLines: true,
 		PreserveSurroundedQuote: true,
 		KeyValueDelimiters:      delimiters,
 	}, b.Bytes())

@@ -172,15 +172,16 @@ func (w Writer) create(tmp, target string, data []byte) (err error) {
 	return err
 }
 
-// removeStale deletes temporary files that a power cut left. Another process
-// that loses its own to this fails at its rename, and tries again later.
+// removeStale deletes what a power cut left, a journal included: by now it has
+// served. Another process that loses its file to this fails at its rename, and
+// tries again later.
 func (w Writer) removeStale(dir, prefix string) {
 	names, err := w.fs().Names(dir)
 	if err != nil {
 		return // nothing is lost by leaving them
 	}
 	for _, name := range names {
-		if rest, ok := strings.CutPrefix(name, prefix); ok && !strings.HasPrefix(rest, journalName) {
+		if strings.HasPrefix(name, prefix) {
 			_ = w.fs().Remove(filepath.Join(dir, name))
 		}
 	}
