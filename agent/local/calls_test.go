@@ -251,6 +251,7 @@ func TestDataFilesAreStreamed(t *testing.T) {
 			{"empty", "log", "", "a", 0, "", Invalid},
 			{"too large", "log", "", "a", 101, strings.Repeat("x", 101), TooLarge},
 			{"too large, unannounced", "log", "", "a", -1, strings.Repeat("x", 101), TooLarge},
+			{"far too large, unannounced", "log", "", "a", -1, strings.Repeat("x", 180), TooLarge},
 			{"no such type", "../log", "", "a", 1, "x", Invalid},
 			{"no such module", "log", "a/b", "a", 1, "x", Invalid},
 		} {
@@ -271,6 +272,25 @@ func TestDataFilesAreStreamed(t *testing.T) {
 		}
 	})
 }
+
+func TestAFailureHalfwayReachesAPeerThatIsStillWriting(t *testing.T) {
+	s := willing()
+	s.Add = func(_ context.Context, _, _, _ string, r io.Reader) (Item, error) {
+		_, err := io.ReadFull(r, make([]byte, 10))
+		return Item{}, errors.Join(err, syscall.ENOSPC)
+	}
+	serve(t, s, func(t *testing.T, b *bench) {
+		const size = 8 << 20
+		_, err := b.client(root).Upload(t.Context(), "log", "", "a", size, io.LimitReader(zeros{}, size))
+		if code(t, err) != NoSpace {
+			t.Errorf("got %v, want no space", err)
+		}
+	})
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 func TestADataFileThatStallsIsGivenUp(t *testing.T) {
 	s := willing()

@@ -180,10 +180,12 @@ func (c *Client) do(ctx context.Context, method, path string, b *body) (*http.Re
 	}
 	if b != nil {
 		req.ContentLength = b.size
+		req.Header.Set("Expect", "100-continue") // a refusal must not meet a body on its way
 	}
 	tr := &http.Transport{
-		DisableKeepAlives: true,
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return c.connect(ctx) },
+		DisableKeepAlives:     true,
+		ExpectContinueTimeout: time.Minute,
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return c.connect(ctx) },
 	}
 	resp, err := tr.RoundTrip(req)
 	if err != nil {

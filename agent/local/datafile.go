@@ -34,6 +34,10 @@ func (c *calls) add(w http.ResponseWriter, r *http.Request, p peer) error {
 	}
 	body := &patient{Reader: http.MaxBytesReader(w, r.Body, c.maxBody()), more: func() { c.deadline(http.NewResponseController(w).SetReadDeadline) }}
 	item, err := c.Add(r.Context(), typ, module, name, body)
+	if err != nil && body.begun {
+		// A peer that is still writing would meet a closed connection, not our answer.
+		_, _ = io.Copy(io.Discard, io.LimitReader(&patient{Reader: r.Body, more: body.more}, c.maxBody()))
+	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
@@ -49,12 +53,14 @@ func (c *calls) add(w http.ResponseWriter, r *http.Request, p peer) error {
 // A patient reader gives its peer time for as long as bytes arrive.
 type patient struct {
 	io.Reader
-	more func()
+	more  func()
+	begun bool
 }
 
 func (p *patient) Read(b []byte) (int, error) {
 	n, err := p.Reader.Read(b)
 	if n > 0 {
+		p.begun = true
 		p.more()
 	}
 	return n, err

@@ -49,10 +49,13 @@ func versionText() string {
 	return "unknown"
 }
 
+// written is when this was written, for builds that know no better.
+var written = time.Date(2026, time.November, 1, 0, 0, 0, 0, time.UTC)
+
 // builtTime is a time before which it cannot be, for gateways that boot in
-// 1970; zero if unknown.
+// 1970.
 func builtTime() time.Time {
-	if s, err := strconv.ParseInt(built, 10, 64); err == nil {
+	if s, err := strconv.ParseInt(built, 10, 64); err == nil && s > written.Unix() {
 		return time.Unix(s, 0)
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -62,5 +65,5 @@ func builtTime() time.Time {
 			}
 		}
 	}
-	return time.Time{}
+	return written
 }

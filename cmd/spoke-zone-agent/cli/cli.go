@@ -83,6 +83,7 @@ func (p *Program) Command() *cobra.Command {
 // subcommandsOnly makes cmd explain itself when no subcommand is named.
 func subcommandsOnly(cmd *cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			cmd.SetOut(cmd.ErrOrStderr())

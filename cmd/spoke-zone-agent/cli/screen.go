@@ -91,6 +91,7 @@ func (p *page) token(t local.Token) {
 		state += verb + timeText(t.Expires, p.now)
 	}
 	p.row("Token", state)
+	p.row("  reason", t.Reason)
 	p.row("  subject", t.Subject)
 	if t.Tail != "" {
 		p.row("  ends in", t.Tail)
