@@ -6,13 +6,15 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 )
 
 // Listeners say where a Cloud listens. An empty address is a free port of
 // 127.0.0.1; of 127.0.0.2 for Files, so that it is another host.
 type Listeners struct {
 	API, MQTT, Files string
-	TLS              bool // on all of them
+	TLS              bool   // on all of them
+	Host             string // in Addrs, in the place of the address; none if empty
 }
 
 // Listen opens listeners and serves on them until Close. Addrs returns their
@@ -63,7 +65,7 @@ func (c *Cloud) Listen(l Listeners) (addrs Addrs, err error) {
 	if l.TLS {
 		web, broker = "https://", "mqtts://"
 	}
-	addrs = Addrs{API: web + api.Addr().String(), MQTT: broker + mqtt.Addr().String(), Files: web + files.Addr().String()}
+	addrs = Addrs{API: web + l.place(api), MQTT: broker + l.place(mqtt), Files: web + l.place(files)}
 	c.mu.Lock()
 	c.addrs = addrs
 	c.mu.Unlock()
@@ -71,6 +73,15 @@ func (c *Cloud) Listen(l Listeners) (addrs Addrs, err error) {
 	c.startHTTP(http.HandlerFunc(c.ServeFiles), func(s *http.Server) error { return s.Serve(files) })
 	c.run(func() { c.acceptMQTT(mqtt) }, func() { mqtt.Close() })
 	return addrs, nil
+}
+
+// place is how others reach a listener.
+func (l Listeners) place(o net.Listener) string {
+	addr, ok := o.Addr().(*net.TCPAddr)
+	if !ok || l.Host == "" {
+		return o.Addr().String()
+	}
+	return net.JoinHostPort(l.Host, strconv.Itoa(addr.Port))
 }
 
 func (c *Cloud) acceptMQTT(l net.Listener) {

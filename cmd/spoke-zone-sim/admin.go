@@ -1,0 +1,290 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest"
+)
+
+// maxRelease bounds an uploaded OTA file.
+const maxRelease = 2 << 30
+
+type admin struct {
+	cloud *cloudtest.Cloud
+	ready Ready
+	files string // directory of uploaded OTA files
+}
+
+// newAdmin is the API by which people and tests rule the simulator. Unless
+// anywhere is true it answers only to loopback names, so that no page in a
+// browser can reach it.
+func newAdmin(cloud *cloudtest.Cloud, ready Ready, files string, anywhere bool) http.Handler {
+	a := &admin{cloud, ready, files}
+	mux := http.NewServeMux()
+	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) (any, error){
+		"GET /state":               a.state,
+		"POST /fault":              a.fault,
+		"POST /devices":            a.addDevice,
+		"POST /devices/{id}/token": a.token,
+		"POST /ota":                a.offer,
+		"POST /ota/{id}/withdraw":  a.activate(false),
+		"POST /ota/{id}/activate":  a.activate(true),
+		"POST /mqtt/drop":          a.drop,
+		"POST /mqtt/publish":       a.publish,
+		"POST /clock":              a.clock,
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			answer, err := h(w, r)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			json.NewEncoder(w).Encode(answer)
+		})
+	}
+	mux.HandleFunc("GET /events", a.events)
+	mux.HandleFunc("GET /data-files/{id}", a.dataFile)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "" || !anywhere && !isLoopback(r.Host) {
+			http.Error(w, "not for browsers", http.StatusForbidden)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func isLoopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	ip, _ := netip.ParseAddr(host)
+	return host == "localhost" || ip.IsLoopback()
+}
+
+func (a *admin) state(http.ResponseWriter, *http.Request) (any, error) {
+	life, window, grace := a.cloud.TokenTimes()
+	s := State{
+		Ready: a.ready, Now: a.cloud.Now(), Offset: a.cloud.Offset().String(),
+		TokenLife: life.String(), Window: window.String(), Grace: grace.String(),
+		Faults: a.cloud.Switches(), Counts: a.cloud.Counts(), DataFiles: a.cloud.DataFiles(),
+	}
+	for _, d := range a.cloud.Devices() {
+		s.Devices = append(s.Devices, DeviceState{d, a.cloud.Online(d.ID), a.cloud.Versions(d.ID)})
+	}
+	for _, r := range a.cloud.Releases() {
+		s.Releases = append(s.Releases, ReleaseState{r, a.cloud.Served(r.ID)})
+	}
+	return s, nil
+}
+
+// fault takes an object of faults and their switches.
+func (a *admin) fault(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var switches map[cloudtest.Fault]string
+	if err := read(r, &switches); err != nil {
+		return nil, err
+	}
+	for name, text := range switches {
+		s, err := cloudtest.ParseSwitch(text)
+		if err != nil {
+			return nil, fmt.Errorf("fault %s: %w", name, err)
+		}
+		if err := a.cloud.Set(name, s); err != nil {
+			return nil, err
+		}
+	}
+	return a.cloud.Switches(), nil
+}
+
+func (a *admin) addDevice(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var d cloudtest.Device
+	if err := read(r, &d); err != nil {
+		return nil, err
+	}
+	return a.credentials(a.cloud.AddDevice(d), 0), nil
+}
+
+func (a *admin) token(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var request struct {
+		Life string `json:"life"`
+	}
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	life := time.Duration(0)
+	if request.Life != "" {
+		var err error
+		if life, err = time.ParseDuration(request.Life); err != nil {
+			return nil, fmt.Errorf("life: %w", err)
+		}
+	}
+	for _, d := range a.cloud.Devices() {
+		if strconv.Itoa(d.ID) == r.PathValue("id") {
+			return a.credentials(d, life), nil
+		}
+	}
+	return nil, fmt.Errorf("there is no device %q", r.PathValue("id"))
+}
+
+func (a *admin) credentials(d cloudtest.Device, life time.Duration) Credentials {
+	c := Credentials{Device: d, Token: a.cloud.Issue(d.ID, life)}
+	if strings.HasPrefix(a.ready.API, "https:") {
+		c.CA = string(a.cloud.CA())
+	}
+	return c
+}
+
+// offer takes the body as an OTA file, or makes one of so many bytes.
+func (a *admin) offer(w http.ResponseWriter, r *http.Request) (any, error) {
+	q := r.URL.Query()
+	if q.Get("module") == "" || q.Get("version") == "" {
+		return nil, errors.New("want ?module= and ?version=")
+	}
+	content, err := a.content(w, r)
+	if err != nil {
+		return nil, err
+	}
+	var o Offered
+	if o.Size, o.SHA256, err = cloudtest.Digest(content); err != nil {
+		return nil, err
+	}
+	o.ID = a.cloud.Offer(q.Get("module"), q.Get("version"), content)
+	if notes := q.Get("notes"); notes != "" {
+		a.cloud.Edit(o.ID, func(r *cloudtest.Release) { r.Notes = notes })
+	}
+	return o, nil
+}
+
+func (a *admin) content(w http.ResponseWriter, r *http.Request) (cloudtest.Content, error) {
+	if size := r.URL.Query().Get("size"); size != "" {
+		n, err := strconv.ParseInt(size, 10, 64)
+		if err != nil || n < 0 || n > maxRelease {
+			return nil, fmt.Errorf("size %q: want 0 to %d", size, maxRelease)
+		}
+		seed, _ := strconv.ParseUint(r.URL.Query().Get("seed"), 10, 64)
+		return cloudtest.Seeded(seed, n), nil
+	}
+	f, err := os.CreateTemp(a.files, "release-")
+	if err != nil {
+		return nil, fmt.Errorf("keep file: %w", err)
+	}
+	_, err = io.Copy(f, http.MaxBytesReader(w, r.Body, maxRelease))
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(f.Name())
+		return nil, fmt.Errorf("keep file: %w", err)
+	}
+	return cloudtest.File(f.Name()), nil
+}
+
+func (a *admin) activate(active bool) func(http.ResponseWriter, *http.Request) (any, error) {
+	return func(_ http.ResponseWriter, r *http.Request) (any, error) {
+		id, err := strconv.Atoi(r.PathValue("id"))
+		if err != nil || !a.cloud.Edit(id, func(r *cloudtest.Release) { r.Active = active }) {
+			return nil, fmt.Errorf("there is no OTA file %q", r.PathValue("id"))
+		}
+		return map[string]any{"id": id, "active": active}, nil
+	}
+}
+
+func (a *admin) drop(http.ResponseWriter, *http.Request) (any, error) {
+	a.cloud.Drop()
+	return map[string]any{"dropped": true}, nil
+}
+
+func (a *admin) publish(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var p Publish
+	if err := read(r, &p); err != nil {
+		return nil, err
+	}
+	if p.QoS > 1 {
+		return nil, fmt.Errorf("qos %d: want 0 or 1", p.QoS)
+	}
+	if p.Topic == "" {
+		for _, d := range a.cloud.Devices() {
+			if p.Command != "" && (d.ID == p.Device || p.Device == 0) {
+				p.Topic = d.Base + "/ctrl/" + p.Command
+				break
+			}
+		}
+	}
+	if p.Topic == "" {
+		return nil, errors.New("want a topic, or a command and a device that exists")
+	}
+	err := a.cloud.Publish(cloudtest.Message{Topic: p.Topic, Payload: []byte(p.Payload), QoS: p.QoS, Retain: p.Retain})
+	return map[string]any{"topic": p.Topic}, err
+}
+
+func (a *admin) clock(_ http.ResponseWriter, r *http.Request) (any, error) {
+	var request struct {
+		Offset string `json:"offset"`
+	}
+	if err := read(r, &request); err != nil {
+		return nil, err
+	}
+	d, err := time.ParseDuration(request.Offset)
+	if err != nil {
+		return nil, fmt.Errorf("offset: %w", err)
+	}
+	a.cloud.SetOffset(d)
+	return map[string]any{"offset": d.String(), "now": a.cloud.Now()}, nil
+}
+
+// events streams the kept events and then each new one; ?follow=0 ends before
+// that, ?after=N leaves out what has been seen.
+func (a *admin) events(w http.ResponseWriter, r *http.Request) {
+	seq, _ := strconv.Atoi(r.URL.Query().Get("after"))
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out := json.NewEncoder(w)
+	for {
+		events, more := a.cloud.Events(seq)
+		for _, e := range events {
+			if out.Encode(e) != nil {
+				return // the reader has gone
+			}
+			seq = e.Seq
+		}
+		http.NewResponseController(w).Flush()
+		if r.URL.Query().Get("follow") == "0" {
+			return
+		}
+		select {
+		case <-more:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func (a *admin) dataFile(w http.ResponseWriter, r *http.Request) {
+	for _, f := range a.cloud.Uploads() {
+		if strconv.Itoa(f.ID) == r.PathValue("id") {
+			w.Header().Set("Content-Type", "application/octet-stream")
+			w.Header().Set("X-Sha256", f.SHA256)
+			w.Write(f.Content)
+			return
+		}
+	}
+	http.Error(w, "there is no data file with that id and content", http.StatusNotFound)
+}
+
+// read decodes a body of JSON with no field that is unknown. An empty body is
+// an empty object.
+func read(r *http.Request, v any) error {
+	d := json.NewDecoder(io.LimitReader(r.Body, 1<<20))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil && err != io.EOF {
+		return fmt.Errorf("read request: %w", err)
+	}
+	return nil
+}
