@@ -54,7 +54,7 @@ func decodeCheckpoint(data []byte) (c checkpoint, err error) {
 	case err != nil || len(sum) != 32,
 		c.Offset < 0, c.Total < -1, c.Total >= 0 && c.Offset > c.Total,
 		c.Complete && c.Offset != c.Total,
-		c.Spent < 0, c.Mark != c.Mark.clean():
+		c.Spent < 0, c.Mark != c.Mark.clean(), len(c.URLKey) > 16:
 		return checkpoint{}, fmt.Errorf("%w: impossible values", atomicfile.ErrCorrupt)
 	}
 	return c, nil

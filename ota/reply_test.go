@@ -132,7 +132,9 @@ func TestDecide(t *testing.T) {
 func (a ask) at(n int64) ask { a.From = n; return a }
 
 func TestRequestAsksForTheRest(t *testing.T) {
-	at := func(offset int64, mark validator) checkpoint { return checkpoint{Offset: offset, Total: -1, Mark: mark} }
+	at := func(offset int64, mark validator) checkpoint {
+		return checkpoint{Offset: offset, Total: -1, Mark: mark}
+	}
 	tag, date := validator{ETag: `"x"`}, validator{Modified: stamp(noon)}
 	for _, test := range []struct {
 		name             string
