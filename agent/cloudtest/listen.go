@@ -39,7 +39,7 @@ func (c *Cloud) Listen(l Listeners) (addrs Addrs, err error) {
 		if l.TLS {
 			config := c.serverTLS()
 			if len(opened) != 1 { // all but MQTT
-				config.NextProtos = []string{"h2", "http/1.1"}
+				config.NextProtos = []string{"http/1.1"}
 			}
 			o = tls.NewListener(o, config)
 		}

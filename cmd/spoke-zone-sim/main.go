@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/spoke-zone/spoke-zone-agent/cmd/spoke-zone-sim/demo"
 )
 
 // The exit statuses, from sysexits(3).
@@ -75,7 +77,7 @@ func command() *cobra.Command {
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(serveCommand(), provisionCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demo.Command(), provisionCommand(), versionCommand())
 	root.AddCommand(controlCommands()...)
 	for _, c := range append(root.Commands(), root) {
 		if check := c.Args; check != nil {
