@@ -21,7 +21,6 @@ const deviceID = 4711
 // and names its file, and takes data files.
 type cloud struct {
 	t        *testing.T
-	life     time.Duration                 // of the tokens it gives
 	onRenew  func(old, token string) error // before the answer
 	released string                        // version on offer
 
@@ -34,9 +33,11 @@ type cloud struct {
 	denied  int
 }
 
-// newToken makes a token as the cloud would, down to its three parts.
-func newToken(life time.Duration) string {
-	now := time.Now()
+const tokenLife = 7 * 24 * time.Hour
+
+// newToken makes a token as the cloud would, so that it has left to live.
+func newToken(left time.Duration) string {
+	expires := time.Now().Add(left)
 	part := func(v any) string {
 		b, err := json.Marshal(v)
 		if err != nil {
@@ -46,7 +47,7 @@ func newToken(life time.Duration) string {
 	}
 	return part(map[string]string{"alg": "HS256", "typ": "JWT"}) + "." + part(map[string]any{
 		"deviceId": deviceID, "prefix": fmt.Sprintf("mrs/d/%d", deviceID),
-		"iat": now.Unix(), "exp": now.Add(life).Unix(),
+		"iat": expires.Add(-tokenLife).Unix(), "exp": expires.Unix(),
 	}) + "." + rand.Text()
 }
 
@@ -92,7 +93,7 @@ func (c *cloud) login(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, http.StatusBadRequest, map[string]string{"message": "incorrect value"})
 		return
 	}
-	token := newToken(c.life)
+	token := newToken(tokenLife)
 	if err := c.onRenew(c.token, token); err != nil {
 		c.t.Error(err)
 	}

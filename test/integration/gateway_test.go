@@ -19,7 +19,7 @@ import (
 const (
 	cpuID    = "0x2d1c59d4e0b41d4e"
 	uuid     = "6a1f7d0e-53a7-4f6e-9a5e-8f1f0c0a4711"
-	password = "gibberish"
+	password = "-"
 )
 
 // identity is spoke-zone.conf as a unit leaves the factory: sections, comments,

@@ -55,7 +55,7 @@ func TestGatewayAgainstMosquittoAndNginx(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Stop)
-	c := &cloud{t: t, token: factory, life: 7 * 24 * time.Hour, released: "1.1.0", uploads: map[int][]byte{}}
+	c := &cloud{t: t, token: factory, released: "1.1.0", uploads: map[int][]byte{}}
 	c.onRenew = func(old, token string) error {
 		return broker.Admit(map[string]string{old: password, token: password, watcher: password})
 	}

@@ -1,12 +1,15 @@
 package peers
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Mosquitto is a broker that knows its clients by a password file.
@@ -52,13 +55,29 @@ log_type all
 	return m, err
 }
 
-// Admit replaces the users while the broker runs. Whoever is no longer one of
-// them is thrown out.
+// Admit replaces the users while the broker runs, and returns once it has taken
+// notice. Whoever is no longer one of them is thrown out.
 func (m *Mosquitto) Admit(users map[string]string) error {
+	before := m.reloads()
 	if err := m.write(users); err != nil {
 		return err
 	}
-	return m.cmd.Process.Signal(syscall.SIGHUP)
+	if err := m.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(10 * time.Second); m.reloads() == before; {
+		if time.Now().After(deadline) {
+			return errors.New("mosquitto does not reload its password file")
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	return nil
+}
+
+// reloads counts how often the broker says that it has read its settings again.
+func (m *Mosquitto) reloads() int {
+	log, _ := os.ReadFile(m.Log) // an empty one until the broker has started
+	return bytes.Count(log, []byte("Reloading config."))
 }
 
 // write makes the password file: in plain at first, then hashed in place.
