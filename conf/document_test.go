@@ -91,6 +91,32 @@ func TestDocumentsThatAreNotEdited(t *testing.T) {
 	}
 }
 
+// TestAnEditThatChangesMoreIsCaught gives the comparison what no edit makes.
+func TestAnEditThatChangesMoreIsCaught(t *testing.T) {
+	before := "[a]\nmqtt_username = " + jwt + "\npassword = p\n[b]\npassword = q\n"
+	good := strings.Replace(before, jwt, renewed, 1)
+	d := ParseDocument([]byte(before))
+	if _, err := d.onlyTokenChanged([]byte(good), []int{1}, renewed); err != nil {
+		t.Errorf("the edit itself: %v", err)
+	}
+	for name, result := range map[string]string{
+		"nothing changed":     before,
+		"another token":       strings.Replace(before, jwt, otherJWT, 1),
+		"a value changed":     strings.Replace(good, "= p", "= x", 1),
+		"a key changed":       strings.Replace(good, "password", "passwort", 1),
+		"a section changed":   strings.Replace(good, "[b]", "[c]", 1),
+		"a section went away": strings.Replace(good, "[b]", "# b", 1),
+		"a line too many":     good + "x = y\n",
+		"a line too few":      strings.Replace(good, "[b]\n", "", 1),
+		"a zero byte":         good[:len(good)-1] + "\x00",
+		"nothing":             "",
+	} {
+		if after, err := d.onlyTokenChanged([]byte(result), []int{1}, renewed); !errors.Is(err, ErrEdit) || after != nil {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 // documents draws INI files, most of them with a token.
 func documents() *rapid.Generator[string] {
 	ws := rapid.SampledFrom([]string{"", "", " ", "\t", "  "})

@@ -23,6 +23,10 @@ type eventSource struct {
 	log     *slog.Logger
 }
 
+func openInotify(log *slog.Logger) *eventSource {
+	return newEventSource(fsnotify.NewWatcher, log)
+}
+
 func newEventSource(notify func() (*fsnotify.Watcher, error), log *slog.Logger) *eventSource {
 	e := &eventSource{log: log}
 	watcher, err := notify()
@@ -59,11 +63,14 @@ func (e *eventSource) failed(err error) {
 // follow watches the directories that matter for paths as they are now, and no
 // others.
 func (e *eventSource) follow(paths []string) {
-	if e.watcher == nil {
+	if e.names == nil {
 		return
 	}
 	was := e.where
 	e.where = sourcesOf(paths)
+	if e.watcher == nil {
+		return // names come from elsewhere
+	}
 	watched := e.watcher.WatchList()
 	for _, dir := range watched {
 		if was.dirs[dir] != e.where.dirs[dir] {

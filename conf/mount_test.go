@@ -12,25 +12,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountable runs the test again in a mount namespace of its own, with the
-// rights of root inside it, and returns a directory there: a file system in
-// memory. ok is false in the process that only waits for that.
+// isolated runs the test again in a process with namespaces of its own, where
+// it has the rights of root, and reports whether this is that process. The one
+// that it returns false to has waited for the other.
+func isolated(t *testing.T, namespaces uintptr) bool {
+	t.Helper()
+	const child = "CONF_TEST_ISOLATED"
+	if os.Getenv(child) != "" {
+		return true
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), child+"=1")
+	if os.Geteuid() != 0 {
+		namespaces |= unix.CLONE_NEWUSER
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
+	if namespaces&unix.CLONE_NEWUSER != 0 {
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("in its own namespaces: %v\n%s", err, out)
+	}
+	return false
+}
+
+// mountable returns a directory that holds a file system in memory, in a mount
+// namespace of its own, and false in the process that waits for that.
 func mountable(t *testing.T) (dir string, ok bool) {
 	t.Helper()
-	const child = "CONF_TEST_MOUNTS"
-	if os.Getenv(child) == "" {
-		cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
-		cmd.Env = append(os.Environ(), child+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
-		if os.Geteuid() != 0 {
-			cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
-			cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}}
-			cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}}
-		}
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-			t.Errorf("in its own mount namespace: %v\n%s", err, out)
-		}
+	if !isolated(t, unix.CLONE_NEWNS) {
 		return "", false
 	}
 	dir = t.TempDir()

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -272,6 +273,13 @@ func TestSettingsThatAreRefused(t *testing.T) {
 	for _, c := range []struct{ section, line, problem string }{
 		{"paths", "state = var/lib", "is not absolute"},
 		{"paths", "state =", "is empty"},
+		{"paths", "state = /a\x01", "do not print"},
+		{"cloud", "url = https://%zz", "is not a URL"},
+		{"mqtt", "session =", "is empty"},
+		{"mqtt", "extra_subscriptions = ''", "no topic filter"},
+		{"mqtt", "extra_subscriptions = 'a", "not closed"},
+		{"outbox", "max_bytes =", "is empty"},
+		{"module.a", "allow_downgrade =", "is empty"},
 		{"paths", "state = /" + long, "bytes long"},
 		{"identity", "device_id = 0", "is not one"},
 		{"identity", "device_id = +4", "is not one"},
@@ -369,6 +377,17 @@ func TestSettingsThatAreAllowed(t *testing.T) {
 		} else if err != nil {
 			t.Errorf("%q: %v", line, err)
 		}
+	}
+}
+
+func TestTooManyDropInsAreAFault(t *testing.T) {
+	files := []string{"agent.conf", ""}
+	for i := range maxDropIns + 1 {
+		files = append(files, fmt.Sprintf("agent.conf.d/%03d.conf", i), "")
+	}
+	_, err := Load(write(t, files...))
+	if faults, _ := err.(Faults); len(faults) != 1 || !strings.HasSuffix(err.Error(), "agent.conf.d: holds 257 files (at most 256)") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -19,10 +19,11 @@ const (
 
 // A Watcher tells when files or directories have changed since it was made.
 type Watcher struct {
-	paths  []string
-	log    *slog.Logger
-	notify func() (*fsnotify.Watcher, error)
-	seen   []stamp // what changed was last called for
+	paths []string
+	log   *slog.Logger
+	open  func(*slog.Logger) *eventSource
+	every time.Duration // between two looks
+	seen  []stamp       // what changed was last called for
 }
 
 // Watch is a Watcher for paths. A change that happened before the call is not
@@ -37,7 +38,7 @@ func NewWatcher(paths []string, log *slog.Logger) *Watcher {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Watcher{paths: paths, log: log, notify: fsnotify.NewWatcher, seen: stamps(paths)}
+	return &Watcher{paths: paths, log: log, open: openInotify, every: pollEvery, seen: stamps(paths)}
 }
 
 // Run calls changed after each change, until ctx is done, and then returns nil.
@@ -48,7 +49,7 @@ func NewWatcher(paths []string, log *slog.Logger) *Watcher {
 // a directory above that was replaced, are found within 30 s by looking. Without
 // inotify, which has limits of its own, that is how all are found.
 func (w *Watcher) Run(ctx context.Context, changed func()) error {
-	events := newEventSource(w.notify, w.log)
+	events := w.open(w.log)
 	defer events.close()
 	poll := time.NewTimer(0) // a first look, for what fell before the first event
 	defer poll.Stop()
@@ -83,7 +84,7 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 			if since.IsZero() && w.differ() != nil {
 				stirred()
 			}
-			poll.Reset(pollEvery)
+			poll.Reset(w.every)
 		case <-quiet.C:
 			since = time.Time{}
 			events.follow(w.paths)
@@ -91,7 +92,7 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 				w.seen = now
 				changed()
 			}
-			poll.Reset(pollEvery)
+			poll.Reset(w.every)
 		}
 	}
 }
