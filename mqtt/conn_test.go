@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -231,48 +230,4 @@ func TestPatchConnectRefusesOtherPackets(t *testing.T) {
 			t.Errorf("patchConnect(%q) = %q, %v", p, out, err)
 		}
 	}
-}
-
-// A read at any time before the verdict saves the connection, and nothing else
-// does.
-func TestConnKeepAlive(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		peer, side := net.Pipe()
-		defer peer.Close()
-		c := newConn(side, limits{keepAlive: 10 * time.Second, answer: 4 * time.Second, write: time.Minute, packet: 100})
-		c.begun = true
-		go func() {
-			for {
-				if _, err := c.Read(make([]byte, 16)); err != nil {
-					return
-				}
-			}
-		}()
-		c.keep()
-		start := time.Now()
-		expect := func(at time.Duration) {
-			t.Helper()
-			p := make([]byte, 2)
-			if _, err := io.ReadFull(peer, p); err != nil || !bytes.Equal(p, pingreq) || time.Since(start) != at {
-				t.Fatalf("read %x, %v after %v, want PINGREQ after %v", p, err, time.Since(start), at)
-			}
-		}
-		peer.Write([]byte("\x20\x02\x00\x00"))
-		expect(10 * time.Second)
-		time.Sleep(3 * time.Second)
-		peer.Write([]byte("\xd0\x00"))
-		expect(20 * time.Second) // from the last write on
-		peer.Write([]byte("\xd0\x00"))
-		time.Sleep(9 * time.Second)
-		go c.Write([]byte("\xe0\x00"))
-		peer.Read(make([]byte, 2))
-		expect(30 * time.Second) // nothing was read for so long, although something was written
-		<-c.done
-		if took := time.Since(start); took != 34*time.Second || !errors.Is(c.cause(), errSilent) {
-			t.Errorf("ended after %v: %v", took, c.cause())
-		}
-		if _, err := c.Write([]byte("\xe0\x00")); !errors.Is(err, errSilent) {
-			t.Errorf("write on an ended connection: %v", err)
-		}
-	})
 }

@@ -43,7 +43,7 @@ func (s *Session) online(cred Credential, asked, refused []Filter) {
 		}
 	}
 	s.note(func(st *Status) {
-		st.State, st.Err, st.Cause = Online, "", ""
+		st.State, st.Err, st.Cause, st.Attempt = Online, "", "", 0
 		st.OptionalLeft = s.optionalOff
 		st.FiltersRefused = nil
 		for _, f := range cred.Filters {

@@ -106,6 +106,9 @@ func (s *Session) stayConnected(ctx context.Context) {
 			next = soonest
 		}
 		s.conclude(e, cred, &r, next)
+		if e.cause == CauseSuperseded {
+			superseded = nil // it has had its effect
+		}
 		s.pause(ctx, &r, superseded, soonest, next)
 	}
 	s.note(func(st *Status) {

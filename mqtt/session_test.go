@@ -12,7 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	paho "github.com/eclipse/paho.mqtt.golang"
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
@@ -90,6 +89,27 @@ func TestSessionRefusedThenRenewed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A rotation to a credential that turns out bad does not use up the chance of
+// the one after it.
+func TestSessionRotatedToABadCredentialThenRenewed(t *testing.T) {
+	b := &broker{code: func(user string) byte {
+		if user == "bad" {
+			return packets.ErrRefusedNotAuthorised
+		}
+		return 0
+	}}
+	run(t, b, nil, func(t *testing.T, f *fixture) {
+		pause(5 * time.Second)
+		f.token.Set("bad")
+		pause(2 * time.Second)
+		f.token.Set("good")
+		synctest.Wait()
+		if st := f.state(); st.State != Online || b.users() != "t1 bad good" {
+			t.Errorf("users %q, status %+v", b.users(), st)
+		}
+	})
 }
 
 // A source that hands out one bad credential after the other must not make a
@@ -202,97 +222,6 @@ func TestSessionSurvivesAChangeStorm(t *testing.T) {
 		f.publish(t, nil)
 	})
 	gaps(t, b)
-}
-
-func TestSessionNoticesAHalfOpenBroker(t *testing.T) {
-	b := new(broker)
-	run(t, b, nil, func(t *testing.T, f *fixture) {
-		pause(time.Hour)
-		b.set(func() { b.silent = true })
-		start := time.Now()
-		_, changed := f.Status()
-		<-changed
-		st := f.state()
-		if took := time.Since(start); took > DefaultKeepAlive+answerTimeout || st.Cause != CauseSilent {
-			t.Errorf("noticed after %v: %+v", took, st)
-		}
-		b.set(func() { b.silent = false })
-		pause(10 * time.Second)
-		f.publish(t, nil)
-	})
-}
-
-// Who only publishes at QoS 0 writes all the time and must still notice.
-func TestSessionNoticesAHalfOpenBrokerWhilePublishing(t *testing.T) {
-	b := new(broker)
-	run(t, b, nil, func(t *testing.T, f *fixture) {
-		b.set(func() { b.silent = true })
-		start := time.Now()
-		for f.state().State == Online {
-			f.Publish(t.Context(), Message{Topic: "a"})
-			pause(time.Second)
-		}
-		if took := time.Since(start); took > DefaultKeepAlive+answerTimeout+2*time.Second {
-			t.Errorf("noticed after %v", took)
-		}
-	})
-}
-
-// A peer whose window is full blocks the write; that must end too.
-func TestSessionNoticesAStuckPeer(t *testing.T) {
-	b := new(broker)
-	run(t, b, nil, func(t *testing.T, f *fixture) {
-		stuck := make(chan struct{})
-		b.set(func() { b.stuck = stuck })
-		start := time.Now()
-		for range 3 {
-			f.Publish(t.Context(), Message{Topic: "a"})
-		}
-		if err := f.Publish(t.Context(), Message{Topic: "a", QoS: 1}); !errors.Is(err, ErrOffline) && !errors.Is(err, ErrUnconfirmed) {
-			t.Errorf("Publish = %v", err)
-		}
-		if took := time.Since(start); took > 2*time.Minute {
-			t.Errorf("took %v", took)
-		}
-		synctest.Wait()
-		if st := f.state(); st.State == Online {
-			t.Errorf("status = %+v", st)
-		}
-		close(stuck)
-	})
-}
-
-func TestSessionPingsOnlyWhenIdle(t *testing.T) {
-	b := new(broker)
-	run(t, b, nil, func(t *testing.T, f *fixture) {
-		pause(time.Hour - time.Second)
-		if got := len(b.pings); got != 179 {
-			t.Errorf("%d pings in an idle hour, want 179", got)
-		}
-		for range 360 {
-			f.publish(t, nil)
-			pause(10 * time.Second)
-		}
-		if got := len(b.pings); got > 180 {
-			t.Errorf("%d pings in an hour with traffic", got-179)
-		}
-	})
-}
-
-func TestSessionPingsWithinTheAnnouncedInterval(t *testing.T) {
-	for keepAlive, pings := range map[time.Duration]int{time.Second: 60, 1500 * time.Millisecond: 40, 30 * time.Second: 2, -1: 0} {
-		b := new(broker)
-		run(t, b, func(f *fixture) { f.KeepAlive = keepAlive }, func(t *testing.T, f *fixture) {
-			pause(time.Minute + time.Millisecond)
-			if got := len(b.pings); got != pings {
-				t.Errorf("keep alive %v: %d pings a minute, want %d", keepAlive, got, pings)
-			}
-			announced := time.Duration(b.connects[0].Keepalive) * time.Second
-			if announced < keepAlive || announced > keepAlive+time.Second {
-				t.Errorf("keep alive %v announced as %v", keepAlive, announced)
-			}
-		})
-	}
 }
 
 func TestSessionReconnectsWhenAsked(t *testing.T) {
@@ -436,13 +365,4 @@ func TestSessionLeavesNoGoroutines(t *testing.T) {
 			t.Errorf("%d goroutines, %d after 100 connections", before, after)
 		}
 	})
-}
-
-func TestLibraryLogsNothing(t *testing.T) {
-	run(t, new(broker), nil, func(t *testing.T, f *fixture) { f.publish(t, nil) })
-	for name, l := range map[string]paho.Logger{"ERROR": paho.ERROR, "CRITICAL": paho.CRITICAL, "WARN": paho.WARN, "DEBUG": paho.DEBUG} {
-		if _, off := l.(paho.NOOPLogger); !off {
-			t.Errorf("logger %s is on: it prints what it likes", name)
-		}
-	}
 }

@@ -37,7 +37,7 @@ type Status struct {
 
 	Err     string    // why the last attempt failed or the last connection ended; empty while online
 	Cause   string    // the kind of Err, one of the Cause constants
-	Attempt int       // failures in a row
+	Attempt int       // failures in a row; 0 while online
 	NextTry time.Time // when the next attempt starts; zero unless waiting
 
 	OnlineAt       time.Time // the last CONNACK with code 0
