@@ -20,6 +20,11 @@ func printable(s string) string {
 	}, s)
 }
 
+// oneLine is s as printable words in one line.
+func oneLine(s string) string { return strings.Join(strings.FieldsFunc(printable(s), isBreak), " ") }
+
+func isBreak(r rune) bool { return r == '\n' || r == '\t' }
+
 // bytesText is a size for people, in binary units.
 func bytesText(n int64) string {
 	if n < 1024 {
@@ -42,13 +47,20 @@ func spanText(d time.Duration) string {
 	case days >= 1000:
 		return fmt.Sprintf("%d years", days/365)
 	case days > 0:
-		return fmt.Sprintf("%d d %d h", days, h)
+		return units(days, "d", h, "h")
 	case h > 0:
-		return fmt.Sprintf("%d h %d min", h, m)
+		return units(h, "h", m, "min")
 	case m > 0:
-		return fmt.Sprintf("%d min %d s", m, s)
+		return units(m, "min", s, "s")
 	}
 	return fmt.Sprintf("%d s", s)
+}
+
+func units(large int, unit string, small int, smallUnit string) string {
+	if small == 0 {
+		return fmt.Sprintf("%d %s", large, unit)
+	}
+	return fmt.Sprintf("%d %s %d %s", large, unit, small, smallUnit)
 }
 
 // timeText is a time for people, and how far away it is.

@@ -93,7 +93,7 @@ func (p *Program) otaStatus(_ *cobra.Command, ms []local.Module) ([]local.Module
 	return ms, func() error {
 		page := &page{now: p.clock()}
 		for _, m := range ms {
-			page.row(cutText(printable(m.Module), indent-1), moduleText(m))
+			page.row(cutText(oneLine(m.Module), indent-1), moduleText(m))
 			page.row("  file", m.File)
 			page.row("  sha256", m.SHA256)
 			page.at("  checked", m.LastCheck)
@@ -142,7 +142,7 @@ func (p *Program) each(ms []local.Module, act func(local.Module) (local.Module, 
 	return ms, func() error {
 		page := &page{}
 		for _, m := range ms {
-			page.row(cutText(printable(m.Module), indent-1), moduleText(m))
+			page.row(cutText(oneLine(m.Module), indent-1), moduleText(m))
 			page.row("  file", m.File)
 			page.row("  sha256", m.SHA256)
 		}

@@ -20,20 +20,20 @@ const (
 // A page is a screen being written: labels at the left, text beside them.
 type page struct {
 	strings.Builder
-	now time.Time
+	now time.Time // by the clock of the times on it
 }
 
 // row writes text beside label, broken between words where the line ends. No
 // text, no row.
 func (p *page) row(label, text string) {
-	text = strings.Join(strings.Fields(printable(text)), " ")
-	if text == "" {
+	words := strings.Fields(printable(text))
+	if len(words) == 0 {
 		return
 	}
-	line := fmt.Sprintf("%-*s", indent-1, label)
-	for _, word := range strings.Fields(text) {
-		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns && strings.TrimSpace(line) != "" {
-			p.WriteString(strings.TrimRight(line, " ") + "\n")
+	line := fmt.Sprintf("%-*s %s", indent-1, oneLine(label), words[0])
+	for _, word := range words[1:] {
+		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns {
+			p.WriteString(line + "\n")
 			line = strings.Repeat(" ", indent-1)
 		}
 		line += " " + word
@@ -50,13 +50,14 @@ func (p *page) at(label string, t time.Time, more ...string) {
 
 // screen is s for people, as of now by the system's clock.
 func screen(s local.Status, now time.Time) string {
-	offset := time.Duration(s.Clock.ServerOffset * float64(time.Second))
-	p := &page{now: now.Add(offset)} // the times below are by the cloud's clock
+	p := &page{now: now}
 	p.head(s)
 	for _, problem := range s.Problems {
 		p.row("  problem", problem)
 	}
-	p.token(s.Token)
+	cloud := &page{now: now.Add(span(s.Clock.ServerOffset))} // the times of the token are by the cloud's clock
+	cloud.token(s.Token)
+	p.WriteString(cloud.String())
 	p.mqtt(s.MQTT)
 	p.updates(s.OTA)
 	p.uploads(s.Upload)
@@ -76,7 +77,7 @@ func (p *page) head(s local.Status) {
 	if !s.Started.IsZero() {
 		head = append(head, "up "+spanText(p.now.Sub(s.Started)))
 	}
-	p.WriteString(cutText(printable(strings.Join(head, ", ")), columns) + "\n")
+	p.WriteString(cutText(oneLine(strings.Join(head, ", ")), columns) + "\n")
 	p.row("  settings", s.Settings.Error)
 	p.row("  identity", s.Identity.Error)
 }
@@ -134,7 +135,7 @@ func (p *page) updates(modules []local.Module) {
 	}
 	p.row("Updates", countOf(len(modules), "module"))
 	for _, m := range modules {
-		p.row("  "+cutText(printable(m.Module), indent-3), moduleText(m))
+		p.row("  "+cutText(oneLine(m.Module), indent-3), moduleText(m))
 		p.row("", m.Reason)
 		p.row("", m.Error)
 	}
@@ -174,12 +175,17 @@ func (p *page) clock(c local.Clock) {
 		if c.ServerOffset < 0 {
 			way = " ahead of the cloud's"
 		}
-		text = spanText(time.Duration(min(off, 1e9)*float64(time.Second))) + way
+		text = spanText(span(off)) + way
 	}
 	if c.Source != "server" {
 		text = "not compared with the cloud's yet"
 	}
 	p.row("Clock", text)
+}
+
+// span is a number of seconds as a duration, within 30 years.
+func span(seconds float64) time.Duration {
+	return time.Duration(max(-1e9, min(seconds, 1e9)) * float64(time.Second))
 }
 
 // cutText is s in at most n characters.
