@@ -31,7 +31,7 @@ func newInbox() *inbox { return &inbox{queue: make(chan arrived, maxQueued)} }
 // put queues m in the order of the calls, or reports that there is no room.
 func (b *inbox) put(m arrived) bool {
 	n := int64(len(m.Payload))
-	if b.bytes.Add(n) > maxQueuedBytes && n != b.bytes.Load() {
+	if all := b.bytes.Add(n); all > maxQueuedBytes && all != n {
 		b.bytes.Add(-n)
 		return false
 	}

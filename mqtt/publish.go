@@ -28,8 +28,8 @@ type link struct {
 // Publish sends m. At QoS 1 nil means that the broker has it; at QoS 0, that it
 // was written. It may be called from any goroutine, OnMessage included, and
 // returns ErrOffline, ErrUnconfirmed, ErrFull, ErrTooLarge, ErrTopic, ErrQoS or
-// the error of ctx. It waits at most twice Session.Timeout, and not for ctx
-// while a full socket holds the message up.
+// the error of ctx. It waits at most Session.Timeout for its turn, a second more
+// for a full socket, which ctx does not cut short, and again for the PUBACK.
 func (s *Session) Publish(ctx context.Context, m Message) error {
 	if err := s.check(m); err != nil {
 		return err
@@ -41,10 +41,14 @@ func (s *Session) Publish(ctx context.Context, m Message) error {
 	if l == nil {
 		return ErrOffline
 	}
+	patience := time.NewTimer(s.timeout())
+	defer patience.Stop()
 	select {
 	case l.slot <- struct{}{}:
 	case <-l.conn.done:
 		return ErrOffline
+	case <-patience.C:
+		return fmt.Errorf("%w: no turn to send within %v", ErrOffline, s.timeout())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -54,14 +58,13 @@ func (s *Session) Publish(ctx context.Context, m Message) error {
 	}
 	token := l.client.Publish(m.Topic, m.QoS, m.Retain, m.Payload)
 	<-l.slot
-	return s.confirm(ctx, l, token)
+	patience.Reset(s.timeout())
+	return s.confirm(ctx, l, token, patience.C)
 }
 
 // confirm waits for what the broker says of a message. The library leaves the
 // token of a kept message open for ever when its connection ends.
-func (s *Session) confirm(ctx context.Context, l *link, token paho.Token) error {
-	patience := time.NewTimer(s.timeout())
-	defer patience.Stop()
+func (s *Session) confirm(ctx context.Context, l *link, token paho.Token, patience <-chan time.Time) error {
 	var err error
 	select {
 	case <-token.Done():
@@ -75,7 +78,7 @@ func (s *Session) confirm(ctx context.Context, l *link, token paho.Token) error 
 		}
 	case <-ctx.Done():
 		err = ctx.Err()
-	case <-patience.C:
+	case <-patience:
 		err = fmt.Errorf("no answer within %v", s.timeout())
 	}
 	put, acked := l.store.settle(token.(*paho.PublishToken).MessageID())
