@@ -42,13 +42,13 @@ func (u *Uploader) take(ctx context.Context, c candidate) error {
 	if err := u.spool.save(&rec); err != nil {
 		return err
 	}
-	err = u.move(dir, c.name, u.spool.path(rec.Seq, "data"))
+	err = u.box.move(dir, c.name, u.spool.path(rec.Seq, "data"))
 	if errors.Is(err, unix.EXDEV) {
 		// Another file system, or the same one behind another mount point, as
 		// a sandbox has it: copy, under a name that says whose copy it is.
 		rec.Copying = true
 		if err = u.spool.save(&rec); err == nil {
-			err = unix.Renameat(int(dir.Fd()), c.name, int(dir.Fd()), takenName(rec.Seq))
+			err = u.box.hide(dir, c.name, takenName(rec.Seq))
 		}
 	}
 	if err != nil {
@@ -84,7 +84,8 @@ func (u *Uploader) complete(ctx context.Context, rec record) error {
 		rec.Size, rec.MTime = st.Size, st.Mtim.Nano()
 	}
 	delete(u.spool.pending, rec.Seq)
-	u.queued(u.spool.insert(rec))
+	u.spool.insert(rec)
+	u.queued(rec)
 	return nil
 }
 
@@ -152,18 +153,15 @@ func (u *Uploader) copyTaken(ctx context.Context, rec *record) (begun bool, err 
 		}
 	}
 	// From here on the file is in the spool. The name that stays behind if we
-	// cannot remove it is never looked at again.
-	rec.Copying = false
-	if err := u.spool.save(rec); err != nil {
-		return false, err
-	}
+	// cannot remove it is never looked at again, once the record says so.
 	if err == nil {
-		err = unix.Unlinkat(int(dir.Fd()), taken, 0)
+		err = u.box.remove(dir, taken)
 	}
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		u.Log.Warn("copied file stays behind in the drop box", "type", rec.Type, "module", rec.Module, "file", taken, "err", err)
 	}
-	return true, nil
+	rec.Copying = false
+	return true, u.spool.save(rec)
 }
 
 // copyData makes the contents of f those of item rec, in one durable step.

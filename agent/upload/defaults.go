@@ -12,7 +12,7 @@ import (
 
 // seams are what the tests of this package replace.
 type seams struct {
-	move  func(dir *os.File, name, to string) error // renameat into the spool
+	box   boxOps
 	watch func() (*fsnotify.Watcher, error)
 	uid   int // whose files are taken beside root's
 }
@@ -34,8 +34,8 @@ func (u *Uploader) setDefaults() {
 	if u.Log == nil {
 		u.Log = slog.Default()
 	}
-	if u.move == nil {
-		u.move = moveOut
+	if u.box == nil {
+		u.box = dropOps{}
 	}
 	if u.watch == nil {
 		u.watch = fsnotify.NewWatcher

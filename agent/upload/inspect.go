@@ -117,7 +117,24 @@ func identify(st *unix.Stat_t) identity {
 	return identity{uint64(st.Dev), st.Ino, st.Size, st.Mtim.Nano()}
 }
 
-// moveOut renames name in dir to the path to.
-func moveOut(dir *os.File, name, to string) error {
+// boxOps is what is done to the files of the drop box, each in the directory
+// that was entered. dropOps does it; tests substitute one that stops.
+type boxOps interface {
+	move(dir *os.File, name, to string) error // to a path of the spool
+	hide(dir *os.File, name, as string) error // in the same directory
+	remove(dir *os.File, name string) error
+}
+
+type dropOps struct{}
+
+func (dropOps) move(dir *os.File, name, to string) error {
 	return unix.Renameat(int(dir.Fd()), name, unix.AT_FDCWD, to)
+}
+
+func (dropOps) hide(dir *os.File, name, as string) error {
+	return unix.Renameat(int(dir.Fd()), name, int(dir.Fd()), as)
+}
+
+func (dropOps) remove(dir *os.File, name string) error {
+	return unix.Unlinkat(int(dir.Fd()), name, 0)
 }

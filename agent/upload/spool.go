@@ -118,10 +118,10 @@ func (s *spool) reserve(n int64) bool {
 }
 
 // adopt makes an item of rec and the synced file tmp in the spool.
-func (s *spool) adopt(rec record, tmp string) (*item, error) {
+func (s *spool) adopt(rec record, tmp string) (record, error) {
 	rec.Seq = s.number()
 	if err := s.save(&rec); err != nil {
-		return nil, err
+		return rec, err
 	}
 	data := s.path(rec.Seq, "data")
 	err := s.fs.Rename(tmp, data)
@@ -133,9 +133,10 @@ func (s *spool) adopt(rec record, tmp string) (*item, error) {
 	}
 	if err != nil {
 		_ = s.erase(rec.Seq)
-		return nil, err
+		return rec, err
 	}
-	return s.insert(rec), nil
+	s.insert(rec)
+	return rec, nil
 }
 
 // number returns the number of a new item.
@@ -146,8 +147,9 @@ func (s *spool) number() uint64 {
 	return s.next
 }
 
-// insert makes rec, whose files are whole and durable, an item to be sent.
-func (s *spool) insert(rec record) *item {
+// insert makes rec, whose files are whole and durable, an item to be sent. From
+// then on it is the sender's.
+func (s *spool) insert(rec record) {
 	it := &item{record: rec, held: rec.announced(), bytes: rec.Size}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +158,6 @@ func (s *spool) insert(rec record) *item {
 	})
 	s.items = slices.Insert(s.items, i, it)
 	s.bytes += it.bytes
-	return it
 }
 
 // forget takes it out of the list; its files stay.
@@ -277,8 +278,12 @@ func (s *spool) erase(seq uint64) error {
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	rec := s.path(seq, "rec")
-	return errors.Join(s.remove(rec+".prev"), s.remove(rec))
+	for _, kind := range []string{"rec.prev.tmp", "rec.prev", "rec"} {
+		if err := s.remove(s.path(seq, kind)); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+	}
+	return nil
 }
 
 // remove deletes a file that may be gone.

@@ -166,12 +166,12 @@ func (u *Uploader) adopt(rec record, tmp string) (Item, error) {
 	if err := u.room(rec.Size); err != nil {
 		return Item{}, err
 	}
-	it, err := u.spool.adopt(rec, tmp)
+	rec, err := u.spool.adopt(rec, tmp)
 	if err != nil {
 		return Item{}, err
 	}
-	u.queued(it)
-	return it.record.item(), nil
+	u.queued(rec)
+	return rec.item(), nil
 }
 
 // room makes room for size bytes.
@@ -223,8 +223,8 @@ func (u *Uploader) close() {
 }
 
 // queued announces a new item to the sender and to whoever reads Status.
-func (u *Uploader) queued(it *item) {
-	u.Log.Info("data file queued", "type", it.Type, "module", it.Module, "file", it.Name, "bytes", it.Size)
+func (u *Uploader) queued(rec record) {
+	u.Log.Info("data file queued", "type", rec.Type, "module", rec.Module, "file", rec.Name, "bytes", rec.Size)
 	victims, _ := u.spool.evict(0)
 	u.dropped(victims)
 	u.note(nil)
