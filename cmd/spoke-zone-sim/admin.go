@@ -78,7 +78,8 @@ func (a *admin) state(http.ResponseWriter, *http.Request) (any, error) {
 	s := State{
 		Ready: a.ready, Now: a.cloud.Now(), Offset: a.cloud.Offset().String(),
 		TokenLife: life.String(), Window: window.String(), Grace: grace.String(),
-		Faults: a.cloud.Switches(), Counts: a.cloud.Counts(), DataFiles: a.cloud.DataFiles(),
+		Faults: a.cloud.Switches(), Counts: a.cloud.Counts(),
+		Devices: []DeviceState{}, Releases: []ReleaseState{}, DataFiles: append([]cloudtest.DataFile{}, a.cloud.DataFiles()...),
 	}
 	for _, d := range a.cloud.Devices() {
 		s.Devices = append(s.Devices, DeviceState{d, a.cloud.Online(d.ID), a.cloud.Versions(d.ID)})
