@@ -68,15 +68,28 @@ func (g *generation) deviceID(tok account.Token) (id, source string) {
 // watchIdentity tells the keeper what the identity file holds, now and after
 // each change.
 func (g *generation) watchIdentity(ctx context.Context) error {
+	log := g.Log.With("task", "identity")
+	path := g.conf.Paths.Identity
+	watcher := conf.NewWatcher([]string{path}, log) // before the first look, which then misses nothing
+	if err := g.writer().Recover(path); err != nil {
+		log.Warn("write that a crash cut short not mended", "err", err)
+	}
 	g.readIdentity()
-	return conf.NewWatcher([]string{g.conf.Paths.Identity}, g.Log.With("task", "identity")).Run(ctx, g.readIdentity)
+	return watcher.Run(ctx, g.readIdentity)
 }
 
 func (g *generation) readIdentity() {
 	f, err := conf.ReadIdentity(g.conf.Paths.Identity)
+	if f.Warning != nil {
+		g.Log.Warn("identity file", "task", "identity", "err", f.Warning)
+	}
 	g.device.set(f)
 	g.keeper.Offer(f.Token, err)
 }
+
+// writer writes the identity file; where it must be written in place, the state
+// directory holds what mends it after a crash.
+func (g *generation) writer() conf.Writer { return conf.Writer{Journal: g.conf.Paths.State} }
 
 // newKeeper joins the token's keeper to the cloud, the disk and the identity
 // file.
@@ -95,7 +108,7 @@ func (g *generation) newKeeper() *account.Keeper {
 			}
 			return g.api.LoginDevice(ctx, id)
 		},
-		WriteBack: func(tok account.Token) error { return conf.WriteToken(c.Paths.Identity, tok.Raw()) },
+		WriteBack: func(tok account.Token) error { return g.writer().WriteToken(c.Paths.Identity, tok.Raw()) },
 		Store:     &g.tokens,
 		Names:     names,
 		Schedule:  account.Schedule{RenewBefore: c.Token.RenewBefore, Grace: c.Token.Grace, Spread: c.Token.Spread},

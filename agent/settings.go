@@ -42,6 +42,10 @@ func (r *runner) load() error {
 // watchSettings reads the settings again when their files change or somebody
 // asks.
 func (r *runner) watchSettings(ctx context.Context) error {
+	watcher := conf.NewWatcher([]string{r.ConfigPath, r.ConfigPath + ".d"}, r.Log)
+	if err := r.load(); err != nil { // a change since Run's own look
+		r.Log.Error("settings not used, the ones before stay in force", "err", err)
+	}
 	again := make(chan struct{}, 1)
 	changed := func() {
 		select {
@@ -51,7 +55,7 @@ func (r *runner) watchSettings(ctx context.Context) error {
 	}
 	return RunTasks(ctx, r.Log,
 		Task{"settings files", func(ctx context.Context) error {
-			return conf.NewWatcher([]string{r.ConfigPath, r.ConfigPath + ".d"}, r.Log).Run(ctx, changed)
+			return watcher.Run(ctx, changed)
 		}},
 		Task{"reload", func(ctx context.Context) error {
 			for {
