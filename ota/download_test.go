@@ -79,7 +79,7 @@ func TestDownloadTorture(t *testing.T) {
 	for round := range 300 {
 		r := rand.New(rand.NewPCG(2, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
-			want := random(r, 1+r.IntN(2<<20))
+			want := random(r, 1+r.IntN(700_000))
 			o, disk := offer(want), newMemFS(room1)
 			kind := []string{"tag", "date", "nothing", "weak tag", "elsewhere", "chunked"}[round%6]
 			switch kind {
@@ -135,10 +135,10 @@ func (r refusal) RetryAfter() time.Duration { return r.after }
 // TestDownloadDetectsSwap replaces the file while it is fetched: the payload is
 // the one or the other, never a mixture.
 func TestDownloadDetectsSwap(t *testing.T) {
-	for round := range 150 {
+	for round := range 100 {
 		r := rand.New(rand.NewPCG(3, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
-			size := 200_000 + r.IntN(1<<20)
+			size := 100_000 + r.IntN(300_000)
 			old := random(r, size)
 			next := random(r, size)
 			if round%2 == 0 {
@@ -183,7 +183,7 @@ func TestDownloadDetectsSwap(t *testing.T) {
 // call, many times in one download. What is fetched again is at most what one
 // checkpoint interval brought.
 func TestDownloadSurvivesKill(t *testing.T) {
-	for round := range 120 {
+	for round := range 40 {
 		r := rand.New(rand.NewPCG(4, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
 			size := 3<<20 + r.IntN(6<<20)

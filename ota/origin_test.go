@@ -27,13 +27,13 @@ type origin struct {
 	chunked  bool // no Content-Length
 	place    string
 
-	pace     time.Duration // between the chunks of a body
-	chunk    int           // bytes; 64 KiB if 0
-	cut      func() int    // after how many bytes the connection breaks; < 0 never
-	fault    func(n int, h http.Header) (*Response, error)
-	listErr  error
-	pageSize int // that limit is cut down to, if not 0
-	ignore   bool
+	pace    time.Duration // between the chunks of a body
+	chunk   int           // bytes; 64 KiB if 0
+	cut     func() int    // after how many bytes the connection breaks; < 0 never
+	fault   func(n int, h http.Header) (*Response, error)
+	listErr error
+	ignore  bool // the offset
+	delay   time.Duration
 
 	opens, lists int
 	served       int64
@@ -69,9 +69,17 @@ func (o *origin) remove(id string) {
 	}
 }
 
+// set changes the cloud while a Manager talks to it.
+func (o *origin) set(change func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	change()
+}
+
 func (o *origin) source() Source { return Source{List: o.list, Open: o.open} }
 
 func (o *origin) list(_ context.Context, module string, limit, offset int) ([]File, error) {
+	time.Sleep(o.delay)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.lists++

@@ -50,12 +50,16 @@ func (s *stall) stop() { s.timer.Stop() }
 // that neither waits for the other: filling whole buffers and hashing beside the
 // reading made a download over TLS a third faster than one copy loop.
 type pipeline struct {
-	src   io.Reader
-	limit *rate.Limiter // nil: as fast as it goes
-	stall *stall
-	free  chan []byte
-	full  chan []byte
+	src     io.Reader
+	limit   *rate.Limiter // nil: as fast as it goes
+	stall   *stall
+	buffers *buffers
+	free    chan []byte
+	full    chan []byte
 }
+
+// buffers are what a download needs of memory, whatever the file's size.
+type buffers [bufferCount][bufferSize]byte
 
 // run passes all of src to sink. It returns the error of src, which is nil at its
 // clean end, and the error of sink, after which sink is not called again. Bytes
@@ -63,8 +67,8 @@ type pipeline struct {
 // src.
 func (p *pipeline) run(ctx context.Context, cancel func(), sink func([]byte) error) (read, write error) {
 	p.free, p.full = make(chan []byte, bufferCount), make(chan []byte, bufferCount)
-	for range bufferCount {
-		p.free <- make([]byte, bufferSize)
+	for i := range p.buffers {
+		p.free <- p.buffers[i][:]
 	}
 	var g errgroup.Group
 	g.Go(func() error {

@@ -45,7 +45,12 @@ func openRoom(fsys FS, dir, module string) (*room, error) {
 		if err := r.salvage(err); err != nil {
 			return nil, err
 		}
-	case !errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
+		// The first time, or nearly: no record means that nothing began.
+		if r.rec.Seq, _, err = r.newest(); err != nil {
+			return nil, err
+		}
+	default:
 		return nil, err
 	}
 	return r, r.settle()

@@ -35,6 +35,7 @@ type transfer struct {
 	noRange  bool // the server does not serve ranges
 	compare  bool // If-Range is not enough
 	meter    meter
+	buffers  *buffers
 }
 
 // openTransfer opens the part and goes back to the newest checkpoint that the
@@ -183,7 +184,10 @@ func (t *transfer) receive(ctx context.Context, cancel context.CancelCauseFunc, 
 		body = io.LimitReader(body, v.end-t.at.Offset)
 	}
 	t.meter.begin(t.at)
-	p := pipeline{src: body, limit: t.Limit, stall: watch}
+	if t.buffers == nil {
+		t.buffers = new(buffers)
+	}
+	p := pipeline{src: body, limit: t.Limit, stall: watch, buffers: t.buffers}
 	rerr, werr := p.run(ctx, func() { cancel(nil) }, t.store)
 	switch {
 	case werr != nil:
