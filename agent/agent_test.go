@@ -11,9 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest"
+	"github.com/spoke-zone/spoke-zone-agent/agent/upload"
 	"github.com/spoke-zone/spoke-zone-agent/conf"
+	"github.com/spoke-zone/spoke-zone-agent/mqtt"
 )
 
 func TestRunTasks(t *testing.T) {
@@ -100,6 +103,14 @@ func (gw *gateway) stop(t *testing.T) {
 		t.Fatal(err)
 	}
 	gw.g.api.HTTP.CloseIdleConnections()
+}
+
+// parts are what the status line is made of.
+func (gw *gateway) parts() (account.Status, mqtt.Status, upload.Status) {
+	tok, _ := gw.g.keeper.Status()
+	session, _ := gw.g.session.Status()
+	uploads, _ := gw.g.uploads.Status()
+	return tok, session, uploads
 }
 
 // usable reports whether the token in use is one that the cloud takes.
