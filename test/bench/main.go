@@ -1,0 +1,119 @@
+// Command bench measures the agent beside the programs that a gateway would
+// otherwise use: all in one run, in turn, on the same servers.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.agent, "agent", "build/spoke-zone-agent", "the agent")
+	flag.StringVar(&o.fetch, "fetch", "build/bench/fetch", "the program of test/bench/fetch")
+	flag.StringVar(&o.dir, "dir", "build/bench", "where files are made: on the disk to measure")
+	flag.StringVar(&o.page, "page", "docs/benchmarks.md", "the page to write")
+	flag.BoolVar(&o.quick, "quick", false, "measure once and write no page")
+	only := flag.String("only", "", "one of fetch, idle, start, rotate; writes no page")
+	flag.Parse()
+	o.only = *only
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	agent, fetch, dir, page, only string
+	quick                         bool
+}
+
+// often is n, or 1 when it is quick.
+func (o options) often(n int) int {
+	if o.quick {
+		return 1
+	}
+	return n
+}
+
+func run(o options) error {
+	if err := os.MkdirAll(o.dir, 0o755); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(o.dir, "run.")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	for _, p := range []*string{&dir, &o.agent, &o.fetch} {
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+	}
+	r, err := newRig(o, dir)
+	if err != nil {
+		return err
+	}
+	defer r.stop()
+
+	var page strings.Builder
+	fmt.Fprintf(&page, head, machine(), time.Now().UTC().Format("2006-01-02"), versions(o), load())
+	for _, part := range []struct {
+		name    string
+		measure func(*rig, io.Writer) error
+	}{{"fetch", measureFetch}, {"start", measureStart}, {"rotate", measureRotation}, {"idle", measureIdle}} {
+		if o.only != "" && o.only != part.name {
+			continue
+		}
+		if err := part.measure(r, &page); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	fmt.Fprintf(&page, "\nLoad average at the end: %s.\n", load())
+	fmt.Print(page.String())
+	if o.quick || o.only != "" {
+		return nil
+	}
+	return os.WriteFile(o.page, []byte(page.String()), 0o644)
+}
+
+const head = `# Benchmarks
+
+Made by ` + "`make bench`" + `, which rewrites this page. Each table comes from one run in which the programs take turns on the same
+servers over loopback and TLS 1.3; figures are medians, with the least and the greatest in parentheses. Read the ratios:
+the absolute figures are those of the machine.
+
+Machine: %s. Measured on %s with %s. Load average at the start: %s.
+`
+
+func machine() string {
+	model := "unknown processor"
+	info, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(info)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			model = strings.TrimSpace(value)
+			break
+		}
+	}
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%d cores (%s), Linux %s, %s/%s", runtime.NumCPU(), model, strings.TrimSpace(string(release)), runtime.GOOS, runtime.GOARCH)
+}
+
+func versions(o options) string {
+	return strings.Join([]string{
+		release(o.agent, "version"), runtime.Version(), release("curl", "--version"), release("openssl", "version"),
+		release("mosquitto_sub", "--version"), release("nginx", "-v"),
+	}, ", ")
+}
+
+func load() string {
+	b, _ := os.ReadFile("/proc/loadavg")
+	first, _, _ := strings.Cut(string(b), " ")
+	return first
+}
