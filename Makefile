@@ -57,11 +57,11 @@ deb: build arm build/tools/.built ## .deb for amd64, arm64, armhf and armel, rep
 reproducible: deb ## build the packages once more elsewhere and compare
 	.ci/reproducible $(VERSION)
 
-man: build ## man pages and completions from the command table
-	build/spoke-zone-agent man docs/man
+man: ## the man pages, from the commands and the settings
+	go run ./docs/man
 
-integration: build ## the built agent against Mosquitto and nginx over TLS
-	go test -tags integration -count=1 ./test/integration
+integration: build ## the built agent against Mosquitto and nginx over TLS, and against 200 kill -9
+	go test -tags integration -count=1 -p 1 -v ./test/integration ./test/kill
 
 test-system: deb ## the .deb under a real systemd in a container (root, Debian)
 	test/system/run
