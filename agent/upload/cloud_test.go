@@ -119,6 +119,20 @@ func (c *cloud) PutDataFile(ctx context.Context, id, name string, size int64, r 
 	return after
 }
 
+// registered returns how many data files there are, with contents or without.
+func (c *cloud) registered() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.creates
+}
+
+// change changes what creating and putting do, or what they look at.
+func (c *cloud) change(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f()
+}
+
 // arrived returns what has arrived, in order, as TYPE/MODULE/NAME=CONTENTS.
 func (c *cloud) arrived() []string {
 	c.mu.Lock()
@@ -246,6 +260,7 @@ type mortal struct {
 	mu    sync.Mutex
 	left  int // operations until death; negative for immortal
 	exdev bool
+	stuck bool // nothing can be removed from the drop box
 }
 
 func (m *mortal) alive() bool {
@@ -307,7 +322,12 @@ func (m *mortal) hide(dir *os.File, name, as string) error {
 }
 
 func (m *mortal) remove(dir *os.File, name string) error {
-	return m.do(func() error { return dropOps{}.remove(dir, name) })
+	return m.do(func() error {
+		if m.stuck {
+			return unix.EPERM
+		}
+		return dropOps{}.remove(dir, name)
+	})
 }
 
 type mortalFile struct {

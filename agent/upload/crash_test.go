@@ -177,6 +177,33 @@ func TestAddSurvivesOrFails(t *testing.T) {
 	}
 }
 
+// TestCopyWhoseSourceStaysIsNotSentTwice kills the uploader at each operation
+// in turn, with a drop box on another file system that lets nothing be removed.
+func TestCopyWhoseSourceStaysIsNotSentTwice(t *testing.T) {
+	for left := 1; left < 100; left++ {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			disk := &mortal{left: left, exdev: true, stuck: true}
+			c := newCloud(t)
+			c.dead = disk.dead
+			for range 2 {
+				b := newBench(t, dir, c)
+				b.FS, b.box = disk, disk
+				if disk.left == left {
+					b.drop("log/display/a.log", "contents")
+				}
+				b.start()
+				time.Sleep(time.Hour)
+				b.stop()
+				disk.left = -1
+			}
+			equal(t, fmt.Sprintf("arrived after %d operations", left), c.arrived(), []string{"log/display/a.log=contents"})
+			b := newBench(t, dir, c)
+			equal(t, "spool", b.spooled(), []string(nil))
+		})
+	}
+}
+
 // TestStopIsNotLost ends the uploader while a request is under way.
 func TestStopIsNotLost(t *testing.T) {
 	dir := t.TempDir()
@@ -200,8 +227,8 @@ func TestStopIsNotLost(t *testing.T) {
 		b = newBench(t, dir, c).start()
 		defer b.stop()
 		b.idle()
-		if c.creates != 1 || len(c.order) != 1 || c.order[0].puts != 2 {
-			t.Errorf("%d registered, %d arrived", c.creates, len(c.order))
+		if c.registered() != 1 || len(c.arrived()) != 1 || c.order[0].puts != 2 {
+			t.Errorf("%d registered, %d arrived", c.registered(), len(c.arrived()))
 		}
 	})
 }

@@ -167,8 +167,8 @@ func TestHostileSpool(t *testing.T) {
 				if tc.quarantined != "" && (len(q) != 1 || s.Quarantined != 1 || !strings.Contains(q[tc.quarantined], tc.reason)) {
 					t.Errorf("quarantined %d: %q, want %s: %s", s.Quarantined, q, tc.quarantined, tc.reason)
 				}
-				if c.creates != 0 || tc.skipped != "" && len(q) != 0 {
-					t.Errorf("%d entries at the cloud, quarantined %q", c.creates, q)
+				if c.registered() != 0 || tc.skipped != "" && len(q) != 0 {
+					t.Errorf("%d entries at the cloud, quarantined %q", c.registered(), q)
 				}
 				// It holds nobody up.
 				b.drop("txt/good", "x")

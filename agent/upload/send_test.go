@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -100,7 +101,7 @@ func TestFailuresBackOff(t *testing.T) {
 			waits = append(waits, int(c.times[i].Sub(c.times[i-1]).Seconds()))
 		}
 		equal(t, "waits in seconds", waits, []int{15, 30, 105, 120, 300, 300})
-		equal(t, "registered", c.creates, 1)
+		equal(t, "registered", c.registered(), 1)
 	})
 }
 
@@ -119,13 +120,13 @@ func TestIDThatIsNotTakenIsRenewedOnce(t *testing.T) {
 				b.idle()
 				if again {
 					q := b.quarantine()
-					if len(c.order) != 0 || c.creates != 4 || len(q) != 2 || !strings.Contains(q["a.log"], fmt.Sprintf("cloud says %d\ntype: log\nmodule: display\n", status)) {
-						t.Errorf("%d: %d registered, quarantined %q", status, c.creates, q)
+					if len(c.arrived()) != 0 || c.registered() != 4 || len(q) != 2 || !strings.Contains(q["a.log"], fmt.Sprintf("cloud says %d\ntype: log\nmodule: display\n", status)) {
+						t.Errorf("%d: %d registered, quarantined %q", status, c.registered(), q)
 					}
 					return
 				}
 				equal(t, "arrived", c.arrived(), []string{"log/display/a.log=x", "log//b.log=y"})
-				equal(t, "registered", c.creates, 3)
+				equal(t, "registered", c.registered(), 3)
 			})
 		}
 	}
@@ -176,7 +177,7 @@ func TestForbiddenIsAboutUsUntilOthersAreAccepted(t *testing.T) {
 		if s, _ := b.Status(); s.Queued != 2 || s.Quarantined != 0 {
 			t.Errorf("status after a day: %+v", s)
 		}
-		disabled = false
+		c.change(func() { disabled = false })
 		s := b.idle()
 		equal(t, "arrived", c.arrived(), []string{"log//b=y"})
 		if q := b.quarantine(); s.Quarantined != 1 || !strings.Contains(q["a"], "403") {
@@ -203,9 +204,9 @@ func TestFileTheServerCannotDigestIsOvertaken(t *testing.T) {
 		if s, _ := b.Status(); s.Queued != 1 || s.Quarantined != 0 {
 			t.Errorf("status %+v", s)
 		}
-		broken = false
+		c.change(func() { broken = false })
 		b.idle()
-		equal(t, "registered", c.creates, 6)
+		equal(t, "registered", c.registered(), 6)
 	})
 }
 
@@ -239,7 +240,7 @@ func TestOtherContentsGetAnotherID(t *testing.T) {
 		b.idle()
 		equal(t, "item", it.ID, "000000000001")
 		equal(t, "arrived", c.arrived(), []string{"log//a.log=begun and more", "log//a.002.log= and yet more"})
-		equal(t, "registered", c.creates, 3)
+		equal(t, "registered", c.registered(), 3)
 	})
 }
 
@@ -256,18 +257,18 @@ func TestFileThatShrankInTheSpoolIsQuarantined(t *testing.T) {
 		if q := b.quarantine(); !strings.Contains(q["a"], "became shorter") {
 			t.Errorf("quarantined %q", q)
 		}
-		equal(t, "registered", c.creates, 1)
+		equal(t, "registered", c.registered(), 1)
 	})
 }
 
 // A failingDisk refuses to make files, as one that is full does.
 type failingDisk struct {
 	atomicfile.OS
-	full bool
+	full atomic.Bool
 }
 
 func (d *failingDisk) Create(name string, perm os.FileMode) (atomicfile.File, error) {
-	if d.full {
+	if d.full.Load() {
 		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.ENOSPC}
 	}
 	return d.OS.Create(name, perm)
@@ -280,22 +281,22 @@ func TestNothingIsSentUnderAnIDThatIsNotOnDisk(t *testing.T) {
 		disk := &failingDisk{}
 		b := newBench(t, dir, c)
 		b.FS = disk
-		c.creating = func(string, string) (error, error) { disk.full = true; return nil, nil }
+		c.creating = func(string, string) (error, error) { disk.full.Store(true); return nil, nil }
 		b.start()
 		defer b.stop()
 		b.add("log", "", "a", "x")
 		time.Sleep(time.Hour)
 		s, _ := b.Status()
-		if len(c.order) != 0 || s.Queued != 1 || !strings.Contains(s.LastError, "no space left") {
-			t.Errorf("%d arrived, status %+v", len(c.order), s)
+		if len(c.arrived()) != 0 || s.Queued != 1 || !strings.Contains(s.LastError, "no space left") {
+			t.Errorf("%d arrived, status %+v", len(c.arrived()), s)
 		}
 		if _, err := b.Add(t.Context(), "log", "", "b", strings.NewReader("y")); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("got %v", err)
 		}
-		disk.full = false
+		disk.full.Store(false)
 		b.idle()
 		equal(t, "arrived", c.arrived(), []string{"log//a=x"})
-		equal(t, "registered", c.creates, 1)
+		equal(t, "registered", c.registered(), 1)
 	})
 }
 

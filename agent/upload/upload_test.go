@@ -80,7 +80,7 @@ func TestAddRefuses(t *testing.T) {
 			t.Errorf("cancelled: got %v", err)
 		}
 		b.idle()
-		equal(t, "requests", c.creates, 0)
+		equal(t, "requests", c.registered(), 0)
 		equal(t, "spool", b.spooled(), []string(nil))
 	})
 }
@@ -159,7 +159,7 @@ func TestFullSpoolDropsTheOldest(t *testing.T) {
 		if s, _ := b.Status(); s.Dropped != 1 || s.Queued != 4 || s.QueuedBytes != 100 {
 			t.Errorf("status %+v", s)
 		}
-		down = false
+		c.change(func() { down = false })
 		b.idle()
 		var names []string
 		for _, e := range c.order {
