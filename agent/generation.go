@@ -82,9 +82,10 @@ func (r *runner) assemble(c conf.Config, number int) (*generation, error) {
 // run runs the parts until ctx is done or the settings change.
 func (g *generation) run(ctx context.Context, changed <-chan struct{}) error {
 	defer g.api.HTTP.CloseIdleConnections()
+	watchIdentity := g.openIdentity() // before the first login, which needs what is in it
 	systemd.Ready()
 	return RunTasks(ctx, g.Log, append(g.spine(),
-		Task{"identity", g.watchIdentity},
+		Task{"identity", watchIdentity},
 		Task{"upload", g.optional("upload", g.uploads.Run)},
 		Task{"local", g.optional("local API", g.server.Run)},
 		Task{"status line", g.statusLine},

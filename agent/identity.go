@@ -65,9 +65,9 @@ func (g *generation) deviceID(tok account.Token) (id, source string) {
 	return "", ""
 }
 
-// watchIdentity tells the keeper what the identity file holds, now and after
-// each change.
-func (g *generation) watchIdentity(ctx context.Context) error {
+// openIdentity tells the keeper what the identity file holds, and returns what
+// does so after each change.
+func (g *generation) openIdentity() func(context.Context) error {
 	log := g.Log.With("task", "identity")
 	path := g.conf.Paths.Identity
 	watcher := conf.NewWatcher([]string{path}, log) // before the first look, which then misses nothing
@@ -75,7 +75,7 @@ func (g *generation) watchIdentity(ctx context.Context) error {
 		log.Warn("write that a crash cut short not mended", "err", err)
 	}
 	g.readIdentity()
-	return watcher.Run(ctx, g.readIdentity)
+	return func(ctx context.Context) error { return watcher.Run(ctx, g.readIdentity) }
 }
 
 func (g *generation) readIdentity() {
