@@ -58,6 +58,7 @@ func (g *gateway) order() map[string]int {
 // inspectTokens wants both files whole, with tokens that the cloud takes, that
 // are no older than before, and none in use that was not stored.
 func (g *gateway) inspectTokens() {
+	issued := g.tally.renewals + 1
 	order := g.order()
 	found, err := conf.ReadIdentity(g.path("etc/spoke-zone.conf"))
 	if err != nil {
@@ -97,6 +98,12 @@ func (g *gateway) inspectTokens() {
 	}
 	if used > max(now.state, 0) {
 		g.errorf("token %d was used; the newest stored is %d", used, now.state)
+	}
+	if now.file < now.state {
+		g.tally.unwritten++
+	}
+	if now.state < len(order)-1 && len(order) > issued {
+		g.tally.unstored++
 	}
 	g.newest = now
 }

@@ -74,8 +74,8 @@ func TestKillAtRandomInstants(t *testing.T) {
 		"renewals": all.renewals, "releases fetched": all.fetched, "interrupted fetches": all.interrupted,
 		"dropped files": all.dropped, "added files": all.added,
 	} {
-		if n < all.kills/20 {
-			t.Errorf("only %d %s in %d kills", n, what, all.kills)
+		if n == 0 {
+			t.Errorf("no %s in %d kills", what, all.kills)
 		}
 	}
 }
