@@ -10,6 +10,12 @@ import (
 	"golang.org/x/term"
 )
 
+// How often a bar is drawn again, and a line written where there is none.
+const (
+	drawEvery = 100 * time.Millisecond
+	lineEvery = 30 * time.Second
+)
+
 // A bar shows how far a transfer is: drawn on a terminal, elsewhere as a line
 // for each tenth and at least every 30 s of progress.
 type bar struct {
@@ -17,10 +23,11 @@ type bar struct {
 	name  string
 	drawn *progressbar.ProgressBar // nil without a terminal
 	tenth int64
-	last  time.Time
-}
+	last  time.Time // drawn or written
 
-const lineEvery = 30 * time.Second
+	first int64 // bytes that were there when the bar began, at start
+	start time.Time
+}
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
@@ -28,39 +35,65 @@ func isTerminal(w io.Writer) bool {
 }
 
 func (p *Program) newBar(name string) *bar {
-	b := &bar{out: p.Err, name: printable(name), tenth: -1}
+	b := &bar{out: p.Err, name: oneLine(name), tenth: -1}
 	if isTerminal(p.Err) && os.Getenv("TERM") != "dumb" {
 		b.drawn = progressbar.NewOptions64(1,
 			progressbar.OptionSetWriter(p.Err),
-			progressbar.OptionSetDescription(cutText(b.name, 24)),
-			progressbar.OptionShowBytes(true),
 			progressbar.OptionSetTheme(progressbar.ThemeASCII),
-			progressbar.OptionSetWidth(24),
-			progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionSetPredictTime(true),
+			progressbar.OptionSetWidth(20),
+			progressbar.OptionSetPredictTime(false), // it counts what an earlier run has fetched
+			progressbar.OptionSetElapsedTime(false),
 		)
 	}
 	return b
 }
 
+// set shows that done of total bytes are there. It may be called as often as
+// one likes.
 func (b *bar) set(done, total int64) {
+	now := time.Now()
+	if b.start.IsZero() {
+		b.first, b.start = done, now
+	}
 	if b.drawn != nil {
-		if b.drawn.GetMax64() != total {
-			b.drawn.ChangeMax64(total)
+		if done == total || now.Sub(b.last) >= drawEvery {
+			b.last = now
+			b.draw(done, total, now)
 		}
-		_ = b.drawn.Set64(done) // a bar that cannot be drawn is no reason to stop
 		return
 	}
-	if tenth := 10 * done / total; tenth != b.tenth || time.Since(b.last) > lineEvery {
-		b.tenth, b.last = tenth, time.Now()
+	if tenth := 10 * done / total; tenth != b.tenth || now.Sub(b.last) > lineEvery {
+		b.tenth, b.last = tenth, now
 		fmt.Fprintf(b.out, "%s: %d %% of %s\n", b.name, 100*done/total, bytesText(total))
 	}
 }
 
+func (b *bar) draw(done, total int64, now time.Time) {
+	if b.drawn.GetMax64() != total {
+		b.drawn.ChangeMax64(total)
+	}
+	b.drawn.Describe(cutText(b.name, 12) + " " + b.pace(done, total, now))
+	_ = b.drawn.Set64(done) // a bar that cannot be drawn is no reason to stop
+}
+
+// pace tells how large a transfer is, how fast, and how long it will take yet.
+func (b *bar) pace(done, total int64, now time.Time) string {
+	text := bytesText(total)
+	took := now.Sub(b.start).Seconds()
+	if took < 1 || done <= b.first {
+		return text
+	}
+	rate := float64(done-b.first) / took
+	text += ", " + bytesText(int64(rate)) + "/s"
+	if done < total {
+		text += ", " + spanText(span(float64(total-done)/rate)) + " left"
+	}
+	return text
+}
+
 // end leaves the bar where it is and the cursor below.
 func (b *bar) end() {
-	if b.drawn != nil && b.drawn.State().CurrentNum > 0 {
-		_ = b.drawn.Exit()
+	if b.drawn != nil && !b.start.IsZero() {
 		fmt.Fprintln(b.out)
 	}
 }

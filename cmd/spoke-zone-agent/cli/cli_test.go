@@ -295,3 +295,23 @@ func TestProgressWithoutATerminalIsALineATenth(t *testing.T) {
 		t.Errorf("got %q", lines)
 	}
 }
+
+func TestTheBarTellsThePaceOfThisRun(t *testing.T) {
+	b := &bar{first: 40 << 20, start: noon}
+	for _, tt := range []struct {
+		done  int64
+		after time.Duration
+		want  string
+	}{
+		{40 << 20, 0, "100.0 MiB"},
+		{41 << 20, 500 * time.Millisecond, "100.0 MiB"},
+		{60 << 20, 10 * time.Second, "100.0 MiB, 2.0 MiB/s, 20 s left"},
+		{60 << 20, 1000 * time.Second, "100.0 MiB, 20.5 KiB/s, 33 min 20 s left"},
+		{10 << 20, 10 * time.Second, "100.0 MiB"}, // it began anew
+		{100 << 20, 60 * time.Second, "100.0 MiB, 1.0 MiB/s"},
+	} {
+		if got := b.pace(tt.done, 100<<20, noon.Add(tt.after)); got != tt.want {
+			t.Errorf("%d bytes after %v: got %s, want %s", tt.done, tt.after, got, tt.want)
+		}
+	}
+}
