@@ -207,11 +207,11 @@ func (g *gateway) inspectRelease() {
 // nothing was claimed yet.
 func (g *gateway) partial(txn string, u update) (p part) {
 	_, _ = fmt.Sscan(u.ID, &p.id)
-	info, err := os.Stat(filepath.Join(txn, "part"))
-	if err == nil {
-		p.stored = info.Size()
-	} else if info, err = os.Stat(filepath.Join(txn, "payload")); err == nil {
+	if _, err := os.Stat(filepath.Join(txn, "payload")); err == nil {
 		return part{} // complete, an instant before the record
+	}
+	if info, err := os.Stat(filepath.Join(txn, "part")); err == nil {
+		p.stored = info.Size()
 	}
 	var newest uint64
 	for _, name := range []string{"ckpt.a", "ckpt.b"} {
