@@ -565,7 +565,11 @@ func TestManagerSurvivesPowerCuts(t *testing.T) {
 					g.disk.dieAt = g.disk.calls + 1 + r.IntN(150)
 					g.start()
 					time.Sleep(time.Duration(r.IntN(100)) * time.Second)
+					outcome := g.status().Outcome
 					g.end()
+					if strings.Contains(outcome, "lost") || strings.Contains(outcome, "unreadable") {
+						t.Errorf("a record vouched for what was not durable: %s", outcome)
+					}
 					if r.IntN(2) == 0 {
 						g.disk = g.disk.kill()
 					} else {
@@ -575,6 +579,9 @@ func TestManagerSurvivesPowerCuts(t *testing.T) {
 				g.disk.dieAt = 0
 				g.start()
 				g.ready(id)
+				if o := g.status().Outcome; strings.Contains(o, "lost") || strings.Contains(o, "unreadable") {
+					t.Errorf("a record vouched for what was not durable: %s", o)
+				}
 				if txns := g.txns(); len(txns) != 1 || !strings.HasSuffix(txns[0], "-"+id) {
 					t.Errorf("on disk: %v", txns)
 				}

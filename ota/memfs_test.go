@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,6 +34,7 @@ type memFS struct {
 	written int64
 	syncErr func(name string) error // may be nil
 	free    int64                   // what Space says; 1 TiB if 0
+	slow    time.Duration           // of each write
 }
 
 type inode struct {
@@ -321,6 +323,7 @@ func (f *memFile) Write(b []byte) (int, error) {
 }
 
 func (f *memFile) WriteAt(b []byte, off int64) (int, error) {
+	time.Sleep(f.fs.slow)
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
 	was := f.fs.dead

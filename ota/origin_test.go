@@ -38,6 +38,7 @@ type origin struct {
 	opens, lists int
 	served       int64
 	headers      []http.Header
+	position     int64 // in the file, of the newest body
 }
 
 func newOrigin(files ...File) *origin {
@@ -142,6 +143,7 @@ func (o *origin) open(ctx context.Context, id string, h http.Header) (Response, 
 	if b.chunk == 0 {
 		b.chunk = 64 << 10
 	}
+	o.position = int64(len(contents) - len(b.data))
 	return Response{Status: rec.Code, Header: rec.Header(), Body: b, URL: o.place + "/file/" + id}, nil
 }
 
@@ -178,6 +180,7 @@ func (b *body) Read(p []byte) (int, error) {
 	b.sent += n
 	b.o.mu.Lock()
 	b.o.served += int64(n)
+	b.o.position += int64(n)
 	b.o.mu.Unlock()
 	return n, nil
 }
