@@ -183,7 +183,7 @@ func TestDownloadDetectsSwap(t *testing.T) {
 // call, many times in one download. What is fetched again after it is at most
 // what one checkpoint interval brought.
 func TestDownloadSurvivesKill(t *testing.T) {
-	for round := range 40 {
+	for round := range 24 {
 		r := rand.New(rand.NewPCG(4, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
 			size := 4<<20 + r.IntN(6<<20)
