@@ -1,6 +1,8 @@
 # `make help` lists the targets. Everything that is made lands in build/.
 
 VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --match 'v*' 2>/dev/null)),$(shell sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p;T;q' CHANGELOG.md))
+# Debian's version: the hyphens of git describe would part the revision.
+DEB_VERSION = $(shell echo '$(VERSION)' | sed -E 's/-([0-9]+)-g/+\1.g/')
 FUZZTIME ?= 10s
 # Packages whose tests run under the race detector, where there is a C compiler for it.
 CONCURRENT = ./agent/... ./conf/... ./mqtt/... ./ota/... ./systemd/...
@@ -52,7 +54,7 @@ cross: arm ## run each of the four under qemu-user: version and check
 	test/cross $(VERSION)
 
 deb: build arm build/tools/.built ## .deb for amd64, arm64, armhf and armel, reproducible
-	VERSION=$(VERSION) packaging/deb/build
+	DEB_VERSION=$(DEB_VERSION) packaging/deb/build
 
 reproducible: deb ## build the packages once more elsewhere and compare
 	.ci/reproducible $(VERSION)
@@ -64,7 +66,7 @@ integration: build ## the built agent against Mosquitto and nginx over TLS, and 
 	go test -tags integration -count=1 -p 1 -v ./test/integration ./test/kill
 
 test-system: deb ## the .deb under a real systemd in a container (root, Debian)
-	test/system/run
+	test/system/run $(DEB_VERSION)
 
 clean: ## remove build/
 	rm -rf build
