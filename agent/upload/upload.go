@@ -83,7 +83,7 @@ type Item struct {
 // before its first method is called.
 type Uploader struct {
 	Dir   string // the drop box; its directories are made if missing
-	State string // directory of the spool and the quarantine; must exist
+	State string // directory of the spool and the quarantine; made if missing
 	Sender
 
 	// MaxFile is the size in bytes beyond which a file of lines is sent as
