@@ -27,23 +27,27 @@ func SaveRecord(fsys FS, path string, v any) error {
 	if err != nil {
 		return err
 	}
-	if err := keepPrevious(fsys, path); err != nil {
-		return err
-	}
+	keepPrevious(fsys, path)
 	return WriteFS(fsys, path, Seal(line), 0o600)
 }
 
-// keepPrevious makes path.prev another name of a record that is whole.
-func keepPrevious(fsys FS, path string) error {
-	if _, err := readRecord(fsys, path); err != nil {
-		return nil // nothing worth keeping; path.prev may still be whole
+// keepPrevious makes path.prev another name of a record that is whole, or a
+// copy where the file system knows no second names, as vfat, and durable before
+// the record is touched. That neither can be made is no reason to do without
+// the new record.
+func keepPrevious(fsys FS, path string) {
+	line, err := readRecord(fsys, path)
+	if err != nil {
+		return // nothing worth keeping; path.prev may still be whole
 	}
 	tmp := path + ".prev.tmp"
 	_ = fsys.Remove(tmp)
-	if err := fsys.Link(path, tmp); err != nil {
-		return err
+	if fsys.Link(path, tmp) != nil && writeNew(fsys, tmp, Seal(line), 0o600) != nil {
+		return
 	}
-	return fsys.Rename(tmp, path+".prev")
+	if fsys.Rename(tmp, path+".prev") == nil {
+		_ = fsys.SyncDir(filepath.Dir(path))
+	}
 }
 
 // LoadRecord reads the record at path into v, or its previous generation when

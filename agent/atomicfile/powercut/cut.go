@@ -10,18 +10,17 @@ import (
 
 // After yields every disk that may be found after a power cut now: every
 // choice of the names that were not synced, with every state of the data that
-// was not. The medium may also have lied about its newest sync. Beyond 8
-// names, choices are drawn by a fixed seed: all beginnings, all but one, and
-// 64 others.
-func (d *Disk) After() iter.Seq[*Disk] {
+// was not. With lies, also those of a medium that has lied about its newest
+// sync. Beyond 8 names, choices are drawn by a fixed seed: all beginnings, all
+// but one, and 64 others.
+func (d *Disk) After(lies bool) iter.Seq[*Disk] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	found := []*Disk{}
-	found = append(found, survivors(d.durable, d.pending, nil, nil)...)
-	if b := d.last; b.file != nil {
+	found := survivors(d.durable, d.pending, nil, nil)
+	if b := d.last; lies && b.file != nil {
 		found = append(found, survivors(d.durable, d.pending, b.file, b.before)...)
 	}
-	if b := d.last; len(b.names) > 0 {
+	if b := d.last; lies && len(b.names) > 0 {
 		found = append(found, survivors(b.base, slices.Concat(b.names, d.pending), nil, nil)...)
 	}
 	return slices.Values(found)

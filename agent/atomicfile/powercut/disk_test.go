@@ -32,7 +32,7 @@ func write(t *testing.T, d *Disk, name, text string, sync bool) {
 // found lists what a file may hold after a power cut; "-" if it may be missing.
 func found(d *Disk, name string) map[string]bool {
 	all := map[string]bool{}
-	for after := range d.After() {
+	for after := range d.After(true) {
 		data, err := after.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			data = []byte("-")
