@@ -22,6 +22,7 @@ const saveEvery = 24 * time.Hour
 // believes the system clock from the zero time on.
 type State struct {
 	Floor  time.Time     `json:"floor"` // it is later than this
+	Issued time.Time     `json:"-"`     // so is it if the token in use is right about itself
 	Server time.Time     `json:"-"`     // the cloud's time at Boot of BootID; zero if not learned
 	Boot   time.Duration `json:"-"`
 	BootID string        `json:"-"`
@@ -44,8 +45,12 @@ func (s State) Now(r Reading) time.Time {
 // later, and the floor where it cannot. It is the time for tls.Config.Time: a
 // gateway that boots in 1970 gets through the handshake.
 func (s State) System(r Reading) time.Time {
-	if r.Wall.Before(s.Floor) || r.Wall.After(s.Floor.Add(Trust)) {
-		return s.Floor
+	floor, limit := s.Floor, s.Floor.Add(Trust)
+	if s.Issued.After(floor) && s.Issued.Before(limit) {
+		floor = s.Issued
+	}
+	if r.Wall.Before(floor) || r.Wall.After(limit) {
+		return floor
 	}
 	return r.Wall
 }
@@ -115,9 +120,12 @@ func (c *Clock) Learn(date time.Time, rtt time.Duration) {
 	c.update(func(s State) State { return s.Heard(date, rtt, r) })
 }
 
-// NotBefore takes a proof that it is later than t, such as a token's iat.
+// NotBefore takes the iat of the token in use. Nobody has checked it: it counts
+// until the next one is told, goes to no disk, and is no time of the far future.
 func (c *Clock) NotBefore(t time.Time) {
-	c.update(func(s State) State { return s.Later(t) })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.state.Issued = t
 }
 
 func (c *Clock) update(f func(State) State) {

@@ -78,6 +78,31 @@ func TestFloorOutlivesTheBoot(t *testing.T) {
 	}
 }
 
+// A token that lies about its times must not cost the gateway its TLS: not
+// while another one is used, and not after the next start.
+func TestTokensOfAbsurdTimesAreForgotten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "time.floor")
+	now := built.AddDate(0, 1, 0)
+	open := func() *Clock {
+		c := &Clock{Path: path, Built: built, Read: func() Reading { return at(now, 0, "a") }}
+		c.Load()
+		return c
+	}
+	c := open()
+	c.NotBefore(built.AddDate(200, 0, 0))
+	if got := c.TLSTime(); !got.Equal(now) {
+		t.Errorf("with a token of the far future: got %v, want %v", got, now)
+	}
+	c.NotBefore(now.AddDate(3, 0, 0))
+	if got := open().TLSTime(); !got.Equal(now) {
+		t.Errorf("after a restart: got %v, want %v", got, now)
+	}
+	c.NotBefore(now.AddDate(0, 0, -1))
+	if got := c.TLSTime(); !got.Equal(now) {
+		t.Errorf("with the next token: got %v, want %v", got, now)
+	}
+}
+
 func TestReadCountsFromTheBoot(t *testing.T) {
 	a, b := Read(), Read()
 	if a.BootID == "" || a.BootID != b.BootID || b.Boot < a.Boot || a.Boot == 0 {
