@@ -144,7 +144,7 @@ func (k *Keeper) consider(o offer) {
 		k.writeBack(k.slots.use())
 	default:
 		k.foreign = tok
-		k.history.Failures = 0
+		k.history.Failures, k.history.Last = 0, None // what the cloud said of others does not concern it
 	}
 }
 

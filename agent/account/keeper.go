@@ -40,6 +40,7 @@ type Keeper struct {
 	foreign   Token // from the identity file, not yet judged by the cloud
 	history   History
 	attempted time.Time // when the last attempt ended, by the monotonic clock
+	repeated  time.Time // when what the disk had refused was tried again
 	urgent    bool      // a person asked for an attempt now
 	st        Status
 	waiting   []chan<- error
@@ -66,6 +67,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			k.Alive()
 		}
 		k.receive()
+		k.repeat()
 		now := k.now()
 		next := k.next(now)
 		k.publish(now, next)

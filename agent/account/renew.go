@@ -122,19 +122,38 @@ func (k *Keeper) prove(tok Token) {
 // keep stores the slots. Where that fails the agent goes on from memory.
 func (k *Keeper) keep() {
 	err := k.Store.save(k.slots)
-	k.st.StoreError = text(err)
-	if err != nil {
+	if err != nil && err.Error() != k.st.StoreError {
 		k.Log.Error("token not stored", "err", err)
 	}
+	k.st.StoreError = text(err)
 }
 
 func (k *Keeper) writeBack(tok Token) {
 	err := k.WriteBack(tok)
+	if err != nil && err.Error() != k.st.WriteError {
+		k.Log.Warn("token not written to the identity file", "err", err)
+	}
 	k.st.WriteError = text(err)
 	if err != nil {
-		k.Log.Warn("token not written to the identity file", "err", err)
 		return
 	}
 	k.slots.Seen = tok.digest()
 	k.keep()
+}
+
+// repeat tries again, now and then, what the disk has refused: a full disk may
+// have room by now, and the next renewal is days away.
+func (k *Keeper) repeat() {
+	tok := k.slots.use()
+	failed := k.st.StoreError != "" || k.st.WriteError != ""
+	if !failed || tok.IsZero() || !k.foreign.IsZero() || time.Since(k.repeated) < Recheck {
+		return
+	}
+	k.repeated = time.Now()
+	if k.st.StoreError != "" {
+		k.keep()
+	}
+	if k.st.WriteError != "" && k.st.FileError == "" { // else somebody may be at it
+		k.writeBack(tok)
+	}
 }

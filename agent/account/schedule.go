@@ -68,8 +68,8 @@ const (
 	firstBackoff = 15 * time.Second
 	maxBackoff   = 15 * time.Minute
 	maxAsked     = 6 * time.Hour
-	slowFirst    = 15 * time.Minute // after a refusal, which only a person or the cloud mends
-	slowMax      = 6 * time.Hour
+	slowFirst    = 15 * time.Minute // at least, after a refusal, which only a person or the cloud mends
+	slowMax      = 6 * time.Hour    // at most
 	askAgain     = 10 * time.Minute // after "still good"
 )
 
@@ -97,7 +97,8 @@ func (s Schedule) gap(now time.Time, w Window, h History) time.Duration {
 	var wait time.Duration
 	switch {
 	case h.Last == Refused:
-		wait = double(slowFirst, h.Failures, slowMax)
+		wait = double(slowFirst, h.Failures, slowMax*2/3)
+		return wait + scale(wait/2, h.Jitter)
 	case h.Last == Limited && h.Asked > 0:
 		return min(max(h.Asked, minGap), maxAsked) + scale(firstBackoff, h.Jitter)
 	case h.Failures > 0:
@@ -108,7 +109,7 @@ func (s Schedule) gap(now time.Time, w Window, h History) time.Duration {
 		return s.askAgain()
 	}
 	switch left := w.Closes.Sub(now); {
-	case w.Closes.IsZero() || h.Last == Refused:
+	case w.Closes.IsZero():
 	case left <= 0:
 		wait = max(wait, slowFirst)
 	default: // effort rises as the point of no return nears

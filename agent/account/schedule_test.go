@@ -88,8 +88,8 @@ func TestOutcomesHaveTheirOwnWaits(t *testing.T) {
 		{"429 with Retry-After", History{Last: Limited, Failures: 1, Asked: 90 * time.Second}, 90 * time.Second, 105 * time.Second},
 		{"429 with an absurd Retry-After", History{Last: Limited, Failures: 1, Asked: 1e6 * time.Hour}, 6 * time.Hour, 6*time.Hour + 15*time.Second},
 		{"429 without", History{Last: Limited, Failures: 1}, 7 * time.Second, 15 * time.Second},
-		{"refusal", History{Last: Refused, Failures: 1}, 7 * time.Minute, 15 * time.Minute},
-		{"many refusals", History{Last: Refused, Failures: 50}, 3 * time.Hour, 6 * time.Hour},
+		{"refusal", History{Last: Refused, Failures: 1}, 15 * time.Minute, 23 * time.Minute},
+		{"many refusals", History{Last: Refused, Failures: 50}, 4 * time.Hour, 6 * time.Hour},
 		{"still good", History{Last: StillGood}, 10 * time.Minute, 10 * time.Minute},
 		{"refused by the API after a renewal", History{Last: Renewed, Forced: true}, time.Minute, time.Minute},
 	} {
