@@ -35,6 +35,9 @@ type Options struct {
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// ReadClock reads the system's clocks; clock.Read if nil.
 	ReadClock func() clock.Reading
+	// Netlink opens the kernel's news of the network; a socket of rtnetlink(7)
+	// if nil.
+	Netlink func() (NetworkNews, error)
 }
 
 // A runner is the state that outlives a generation.
@@ -45,6 +48,7 @@ type runner struct {
 	reading  latest.Value[reading]     // how the files were read last
 	alive    systemd.Liveness
 	tokens   account.Store
+	standing spell // of the token's state
 }
 
 // Run runs the agent until ctx is done. The settings of one generation never

@@ -39,6 +39,7 @@ type generation struct {
 	server   *local.Server
 
 	device   identity
+	adopted  adoption
 	troubles troubles
 }
 
@@ -89,6 +90,7 @@ func (g *generation) run(ctx context.Context, changed <-chan struct{}) error {
 		Task{"upload", g.optional("upload", g.uploads.Run)},
 		Task{"local", g.optional("local API", g.server.Run)},
 		Task{"status line", g.statusLine},
+		Task{"network", g.watchNetwork},
 		Task{"settings", func(ctx context.Context) error {
 			select {
 			case <-changed:

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -15,38 +14,47 @@ import (
 
 // An identity is what the device says of itself, beside its token.
 type identity struct {
-	mu           sync.Mutex
-	file         conf.IdentityFile
-	hardware     string // the processor's serial number
-	hardwareFrom string
+	mu      sync.Mutex
+	file    conf.IdentityFile
+	sources []Source // of cpu_id and uuid
+	refusal int      // HTTP status of the last login, if the cloud said no
 }
 
-func (d *identity) set(f conf.IdentityFile) {
+// set takes over what the identity file says.
+func (d *identity) set(c conf.Identity, f conf.IdentityFile) {
+	sources := Sources(c, f, "")
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.file = f
+	d.file, d.sources = f, sources
 }
 
-// login is what loginDevice is told: the settings first, the identity file
-// then, the hardware last.
-func (g *generation) login(tok account.Token) (api.Identity, error) {
-	g.device.mu.Lock()
-	defer g.device.mu.Unlock()
-	if g.device.hardwareFrom == "" {
-		g.device.hardware, g.device.hardwareFrom = hardwareCPUID("")
-	}
-	id := api.Identity{
-		Token: tok.Raw(),
-		CPUID: cmp.Or(g.conf.Identity.CPUID, g.device.file.CPUID, g.device.hardware),
-		UUID:  cmp.Or(g.conf.Identity.UUID, g.device.file.UUID),
-	}
+// answered notes what the cloud thinks of the identity.
+func (d *identity) answered(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refusal = status(err)
+}
+
+// known returns the sources of cpu_id and uuid and the last refusal.
+func (d *identity) known() (sources []Source, refusal int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sources, d.refusal
+}
+
+// login asks the cloud for a successor of tok.
+func (g *generation) login(ctx context.Context, tok account.Token) (string, error) {
+	sources, _ := g.device.known()
+	id := api.Identity{Token: tok.Raw(), CPUID: Used(sources, KeyCPUID).Value, UUID: Used(sources, KeyUUID).Value}
 	switch {
 	case id.CPUID == "":
-		return id, errors.New("cpu_id is unknown: set [identity] cpu_id")
+		return "", errors.New("cpu_id is unknown: set [identity] cpu_id")
 	case id.UUID == "":
-		return id, errors.New("uuid is unknown: set [identity] uuid")
+		return "", errors.New("uuid is unknown: set [identity] uuid")
 	}
-	return id, nil
+	raw, err := g.api.LoginDevice(ctx, id)
+	g.device.answered(err)
+	return raw, err
 }
 
 // deviceID returns the number that names the device in topics, and where it is
@@ -83,7 +91,7 @@ func (g *generation) readIdentity() {
 	if f.Warning != nil {
 		g.Log.Warn("identity file", "task", "identity", "err", f.Warning)
 	}
-	g.device.set(f)
+	g.device.set(g.conf.Identity, f)
 	g.keeper.Offer(f.Token, err)
 }
 
@@ -101,13 +109,7 @@ func (g *generation) newKeeper() *account.Keeper {
 		Prefix:   slices.Concat(c.Identity.ClaimPrefix, account.DefaultNames.Prefix),
 	}
 	return &account.Keeper{
-		Login: func(ctx context.Context, tok account.Token) (string, error) {
-			id, err := g.login(tok)
-			if err != nil {
-				return "", err
-			}
-			return g.api.LoginDevice(ctx, id)
-		},
+		Login:     g.loginOrAdopted,
 		WriteBack: func(tok account.Token) error { return g.writer().WriteToken(c.Paths.Identity, tok.Raw()) },
 		Store:     &g.tokens,
 		Names:     names,

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -12,8 +11,13 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 )
 
-// errUnknownAccount means that no account has the name asked for.
-var errUnknownAccount = errors.New("no such account")
+// known is an error unless an account has that name.
+func known(name string) error {
+	if name != local.DeviceAccount {
+		return local.Errorf(local.NotFound, "there is no account %q", name)
+	}
+	return nil
+}
 
 // newServer joins the local API to the parts.
 func (g *generation) newServer() *local.Server {
@@ -24,11 +28,12 @@ func (g *generation) newServer() *local.Server {
 		Status: g.status,
 		Token:  g.token,
 		Renew: func(ctx context.Context, name string) error {
-			if name != local.DeviceAccount {
-				return fmt.Errorf("%w: %q", errUnknownAccount, name)
+			if err := known(name); err != nil {
+				return err
 			}
 			return g.keeper.Renew(ctx)
 		},
+		Adopt: g.adopt,
 		Check: func(ctx context.Context, module string) error {
 			if err := g.provisioned(); err != nil {
 				return err
@@ -60,8 +65,8 @@ func (g *generation) provisioned() error {
 // token waits for a token that is valid for least at the least. The newest
 // there is comes as stale when the cloud gives no better one in time.
 func (g *generation) token(ctx context.Context, name string, least time.Duration) (local.TokenAnswer, error) {
-	if name != local.DeviceAccount {
-		return local.TokenAnswer{}, fmt.Errorf("%w: %q", errUnknownAccount, name)
+	if err := known(name); err != nil {
+		return local.TokenAnswer{}, err
 	}
 	if err := g.provisioned(); err != nil {
 		return local.TokenAnswer{}, err

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -13,7 +12,6 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/agent/upload"
 	"github.com/spoke-zone/spoke-zone-agent/mqtt"
-	"github.com/spoke-zone/spoke-zone-agent/systemd"
 )
 
 // status gathers what the parts say of themselves.
@@ -26,7 +24,7 @@ func (g *generation) status() local.Status {
 		Version: g.Version, PID: os.Getpid(), Started: g.started,
 		Settings: local.Settings{File: g.ConfigPath, Generation: g.number, Loads: read.loads, Loaded: read.at, Error: text(read.err)},
 		Identity: g.identityStatus(tok),
-		Token:    tokenStatus(tok),
+		Token:    g.tokenStatus(tok),
 		MQTT:     mqttStatus(session),
 		OTA:      g.modulesStatus(),
 		Upload:   uploadStatus(uploads),
@@ -38,34 +36,6 @@ func (g *generation) status() local.Status {
 	}
 	s.Problems = g.problems(tok, session, uploads, read.err)
 	return s
-}
-
-func (g *generation) identityStatus(tok account.Status) local.Identity {
-	id := local.Identity{State: "provisioned", File: g.conf.Paths.Identity, Error: tok.FileError}
-	if tok.Token.IsZero() {
-		id.State = string(account.Unprovisioned)
-	}
-	id.DeviceID, id.Source = g.deviceID(tok.Token)
-	return id
-}
-
-// tokenStates puts the keeper's words into the API's.
-var tokenStates = map[account.State]string{
-	account.Unprovisioned: "none", account.Good: "valid", account.Due: "renewing",
-	account.Failing: "stale", account.Rejected: "refused", account.Lost: "expired",
-}
-
-func tokenStatus(s account.Status) local.Token {
-	t := local.Token{
-		State: tokenStates[s.State], Reason: s.Reason, Subject: s.Token.DeviceID, Tail: s.Token.Tail(),
-		Issued: s.Token.Issued, Expires: s.Token.Expires, RenewAt: s.Window.Due, PointOfNoReturn: s.Window.Closes,
-		LastRenewal: s.LastRenewal, Renewals: s.Renewals, Attempt: s.Failures, LastError: s.LastError,
-		Stored: local.Stored{State: s.StoreError == "" && !s.Token.IsZero(), IdentityFile: s.WriteError == "" && s.FileError == "" && !s.Token.IsZero(), Error: cmp.Or(s.StoreError, s.WriteError)},
-	}
-	if !s.Token.IsZero() {
-		t.NextTry = s.NextTry
-	}
-	return t
 }
 
 func mqttStatus(s mqtt.Status) local.MQTT {
@@ -84,7 +54,7 @@ func uploadStatus(s upload.Status) local.Upload {
 
 func (g *generation) clockStatus() local.Clock {
 	state, now := g.clock.State()
-	c := local.Clock{ServerOffset: state.Now(now).Sub(now.Wall).Seconds(), Source: "system"}
+	c := local.Clock{ServerOffset: state.Now(now).Sub(now.Wall).Round(10 * time.Millisecond).Seconds(), Source: "system"}
 	switch {
 	case state.Learned(now):
 		c.Source = "server"
@@ -103,6 +73,9 @@ func (g *generation) problems(tok account.Status, session mqtt.Status, uploads u
 		}
 	}
 	add(tok.State != account.Good && tok.State != account.Due && tok.State != "", "token %s: %s", tok.State, tok.Reason)
+	add(tok.State == account.Lost, "a person must bring a new token: spoke-zone-agent adopt")
+	advice := g.advice()
+	add(advice != "", "%s", advice)
 	add(tok.StoreError != "", "the token is not stored in %s and would be lost with the power: %s", g.conf.Paths.State, tok.StoreError)
 	add(tok.FileError != "" && !tok.Token.IsZero(), "identity file: %s", tok.FileError)
 	add(tok.WriteError != "", "the identity file does not hold the newest token: %s", tok.WriteError)
@@ -121,36 +94,6 @@ func (g *generation) problems(tok account.Status, session mqtt.Status, uploads u
 		p = append(p, g.troubles.text[name])
 	}
 	return p
-}
-
-// statusLine keeps the line that `systemctl status` shows.
-func (g *generation) statusLine(ctx context.Context) error {
-	for {
-		tok, a := g.keeper.Status()
-		session, b := g.session.Status()
-		uploads, c := g.uploads.Status()
-		systemd.Statusf("%s", line(tok, session, uploads))
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-a:
-		case <-b:
-		case <-c:
-		}
-	}
-}
-
-func line(tok account.Status, session mqtt.Status, uploads upload.Status) string {
-	text := session.State
-	switch {
-	case tok.Token.IsZero():
-		text = "waiting for a token: " + tok.FileError
-	case tok.State == account.Lost || tok.State == account.Rejected:
-		text += ", token " + string(tok.State) + ": " + tok.LastError
-	case !tok.Token.Expires.IsZero():
-		text += ", token until " + tok.Token.Expires.UTC().Format(time.RFC3339)
-	}
-	return fmt.Sprintf("%s, %d queued", text, uploads.Queued)
 }
 
 func text(err error) string {

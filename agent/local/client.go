@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,6 +56,15 @@ func (c *Client) Token(ctx context.Context, account string, min time.Duration) (
 // Renew has the account's token renewed now.
 func (c *Client) Renew(ctx context.Context, account string) error {
 	return c.get(ctx, http.MethodPost, "/v1/accounts/"+url.PathEscape(account)+"/renew", nil, nil)
+}
+
+// Adopt has the account's token replaced by one that the cloud accepts.
+func (c *Client) Adopt(ctx context.Context, account, token string) error {
+	b, err := json.Marshal(Adoption{token})
+	if err != nil {
+		return err
+	}
+	return c.get(ctx, http.MethodPost, "/v1/accounts/"+url.PathEscape(account)+"/adopt", &body{bytes.NewReader(b), int64(len(b))}, nil)
 }
 
 // OTA asks for the status of the modules.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 )
 
@@ -11,8 +12,13 @@ import (
 // but for localhost, were meant for somebody else.
 const Host = "spoke-zone-agent"
 
-// dataFiles is the one call that takes a body.
+// dataFiles and the adoptions are the calls that take a body.
 const dataFiles = "/v1/data-files"
+
+func takesBody(path string) bool {
+	account, ok := strings.CutPrefix(path, "/v1/accounts/")
+	return path == dataFiles || ok && strings.HasSuffix(account, "/adopt")
+}
 
 // A call answers one request of a peer that may make it. Its error becomes the
 // answer, unless it has begun to answer itself.
@@ -24,6 +30,8 @@ func (c *calls) routes() http.Handler {
 	mux.Handle("GET /v1/ota", c.everybody(c.ota))
 	mux.Handle("GET /v1/accounts/{account}/token", c.trusted(c.token))
 	mux.Handle("POST /v1/accounts/{account}/renew", c.trusted(c.renew))
+	mux.Handle("POST /v1/accounts/{account}/adopt", c.owned(c.adopt))
+	mux.Handle("GET /metrics", c.everybody(c.metrics))
 	mux.Handle("POST /v1/ota/{module}/check", c.trusted(c.check))
 	mux.Handle("POST /v1/ota/{module}/fetch", c.trusted(c.fetch))
 	mux.Handle("POST "+dataFiles, c.trusted(c.add))
@@ -67,6 +75,17 @@ func (c *calls) trusted(f call) http.Handler {
 	})
 }
 
+// owned keeps out members of the group too: who may choose the token may choose
+// which device this is.
+func (c *calls) owned(f call) http.Handler {
+	return c.everybody(func(w http.ResponseWriter, r *http.Request, p peer) error {
+		if !c.rights.owns(p) {
+			return Errorf(Denied, "uid %d may not do this: only root may", p.uid)
+		}
+		return f(w, r, p)
+	})
+}
+
 func peerIn(r *http.Request) peer { return r.Context().Value(peerKey{}).(peer) }
 
 // admit refuses what no honest local program sends: a request that a web page
@@ -83,7 +102,7 @@ func (c *calls) admit(w http.ResponseWriter, r *http.Request, p peer) error {
 		return Errorf(Denied, "host %q is not served here, only %s and localhost", shorten(r.Host), Host)
 	case !c.limiter.allow(p.uid, time.Now()):
 		return Errorf(Busy, "uid %d asks more than %d times a second", p.uid, perSecond)
-	case r.ContentLength != 0 && r.URL.Path != dataFiles:
+	case r.ContentLength != 0 && !takesBody(r.URL.Path):
 		return Errorf(Invalid, "%s takes no body", shorten(r.URL.Path))
 	}
 	return nil

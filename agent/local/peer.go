@@ -88,8 +88,11 @@ func newRights(group string) (rights, error) {
 	return r, nil
 }
 
+// owns reports root and our own user.
+func (r rights) owns(p peer) bool { return p.uid == 0 || p.uid == r.self }
+
 func (r rights) trusts(p peer) bool {
-	if p.uid == 0 || p.uid == r.self {
+	if r.owns(p) {
 		return true
 	}
 	if r.group < 0 {

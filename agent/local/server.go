@@ -43,6 +43,9 @@ type Server struct {
 	Token func(ctx context.Context, account string, min time.Duration) (TokenAnswer, error)
 	// Renew renews the account's token now and returns when that is done.
 	Renew func(ctx context.Context, account string) error
+	// Adopt proves a token that a person brought and takes it over for the
+	// account. Where the cloud does not accept it, nothing changes.
+	Adopt func(ctx context.Context, account, token string) error
 	// Check asks the cloud for the module's offer now.
 	Check func(ctx context.Context, module string) error
 	// Fetch gets the module's offer now; its progress is read from Status.

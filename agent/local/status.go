@@ -47,23 +47,42 @@ type Identity struct {
 	Source   string `json:"source,omitempty"` // where DeviceID comes from: settings, identity_file, token
 	File     string `json:"file,omitempty"`   // the identity file
 	Error    string `json:"error,omitempty"`
+	// Sources are the places where cpu_id and uuid are looked for, in the order
+	// in which they count. Their values are not told.
+	Sources []Source `json:"sources,omitempty"`
+	// Advice is a sentence on what to do about cpu_id and uuid, while the cloud
+	// refuses them or they are unknown.
+	Advice string `json:"advice,omitempty"`
+}
+
+// Source is one place where cpu_id or uuid may stand.
+type Source struct {
+	Key   string `json:"key"`   // cpu_id or uuid
+	Name  string `json:"name"`  // settings, identity_file, or a file of the system
+	State string `json:"state"` // used, same (as the one used), differs, or absent
 }
 
 // Token tells how the device's token is, never the token.
 type Token struct {
-	State           string    `json:"state"` // none, valid, renewing, stale, expired or refused
+	State           string    `json:"state"`          // none, valid, renewing, stale, expired or refused
+	Since           time.Time `json:"since,omitzero"` // when State began, as far as this process knows
 	Subject         string    `json:"subject,omitempty"`
 	Tail            string    `json:"tail,omitempty"` // its last 6 characters
 	Issued          time.Time `json:"issued,omitzero"`
 	Expires         time.Time `json:"expires,omitzero"`
+	WindowOpens     time.Time `json:"window_opens,omitzero"` // from then on the cloud renews it
 	RenewAt         time.Time `json:"renew_at,omitzero"`
 	PointOfNoReturn time.Time `json:"point_of_no_return,omitzero"` // after this the cloud renews it no more
+	Spent           float64   `json:"spent,omitempty"`             // of the way from WindowOpens to PointOfNoReturn, 0 to 1
 	LastRenewal     time.Time `json:"last_renewal,omitzero"`
 	Renewals        int       `json:"renewals"`
-	Attempt         int       `json:"attempt,omitempty"` // of the renewal under way
+	Attempts        int       `json:"attempts"`          // to renew it, since the start
+	Attempt         int       `json:"attempt,omitempty"` // failures in a row of the renewal under way
 	NextTry         time.Time `json:"next_try,omitzero"`
 	LastError       string    `json:"last_error,omitempty"`
-	Reason          string    `json:"reason,omitempty"` // why it is in this state, in a sentence
+	LastErrorAt     time.Time `json:"last_error_at,omitzero"`
+	Refusal         int       `json:"refusal,omitempty"` // HTTP status with which the cloud refused the last login
+	Reason          string    `json:"reason,omitempty"`  // why it is in this state, in a sentence
 	Stored          Stored    `json:"stored"`
 }
 
@@ -136,7 +155,8 @@ func (s *Status) tidy() {
 	s.Schema = Schema
 	for _, t := range []*time.Time{
 		&s.Started, &s.Settings.Loaded,
-		&s.Token.Issued, &s.Token.Expires, &s.Token.RenewAt, &s.Token.PointOfNoReturn, &s.Token.LastRenewal, &s.Token.NextTry,
+		&s.Token.Since, &s.Token.Issued, &s.Token.Expires, &s.Token.WindowOpens, &s.Token.RenewAt, &s.Token.PointOfNoReturn,
+		&s.Token.LastRenewal, &s.Token.NextTry, &s.Token.LastErrorAt,
 		&s.MQTT.Since, &s.MQTT.NextTry, &s.Upload.NextTry,
 	} {
 		*t = wireTime(*t)

@@ -2,6 +2,8 @@ package local
 
 import (
 	"context"
+	"encoding/json"
+	"io"
 	"net/http"
 	"time"
 )
@@ -28,7 +30,7 @@ func (c *calls) token(w http.ResponseWriter, r *http.Request, p peer) error {
 		return notYet(err)
 	}
 	t.Account, t.Expires = account, wireTime(t.Expires)
-	c.Log.Info("token given", "account", account, "peer_uid", p.uid, "peer_pid", p.pid, "expires", t.Expires)
+	c.Log.Info("token given", "account", account, "peer_uid", p.uid, "peer_pid", p.pid)
 	c.answer(w, http.StatusOK, t)
 	return nil
 }
@@ -55,5 +57,47 @@ func (c *calls) renew(w http.ResponseWriter, r *http.Request, p peer) error {
 		return notYet(err)
 	}
 	c.answer(w, http.StatusOK, map[string]string{"account": account, "state": "renewed"})
+	return nil
+}
+
+// maxAdoption bounds the body of an adoption: a token as long as an MQTT user
+// name, and JSON around it.
+const maxAdoption = 68 << 10
+
+// An Adoption is the body of a call that re-provisions an account. It does not
+// print its token.
+type Adoption struct {
+	Token string `json:"token"`
+}
+
+// String gives nothing away.
+func (Adoption) String() string { return "adoption" }
+
+// GoString is as String.
+func (a Adoption) GoString() string { return a.String() }
+
+// adopt hands a token that a person brought over to the account.
+func (c *calls) adopt(w http.ResponseWriter, r *http.Request, p peer) error {
+	account, err := pathName(r, "account")
+	if err != nil {
+		return err
+	}
+	if c.Adopt == nil {
+		return Errorf(NotFound, "there is no account %q", account)
+	}
+	var a Adoption
+	dec := json.NewDecoder(io.LimitReader(r.Body, maxAdoption))
+	dec.DisallowUnknownFields()
+	if dec.Decode(&a) != nil || a.Token == "" {
+		return Errorf(Invalid, `the body is not {"token": "..."}`)
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil { // see deadline
+		c.Log.Debug("deadline of a local request not lifted", "err", err)
+	}
+	c.Log.Info("adoption asked for", "account", account, "peer_uid", p.uid, "peer_pid", p.pid)
+	if err := c.Adopt(r.Context(), account, a.Token); err != nil {
+		return notYet(err)
+	}
+	c.answer(w, http.StatusOK, map[string]string{"account": account, "state": "adopted"})
 	return nil
 }

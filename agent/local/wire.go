@@ -5,12 +5,15 @@
 //	GET  /v1/ota                                     everybody
 //	GET  /v1/accounts/NAME/token?min_validity=10m    trusted
 //	POST /v1/accounts/NAME/renew                     trusted
+//	POST /v1/accounts/NAME/adopt                     root and the agent's own user
 //	POST /v1/ota/MODULE/check                        trusted
 //	POST /v1/ota/MODULE/fetch                        trusted
 //	POST /v1/data-files?type=log&module=&name=       trusted
+//	GET  /metrics                                    everybody
 //
 // Trusted are root, the agent's own user and the members of a group from the
-// settings. Answers are JSON, and newline-delimited JSON where they go on.
+// settings. Answers are JSON, and newline-delimited JSON where they go on; the
+// metrics are Prometheus' text.
 package local
 
 import "time"
