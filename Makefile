@@ -16,10 +16,10 @@ GOBUILD = go build -trimpath -buildvcs=false -tags nethttpomithttp2 -ldflags '-s
 TARGETS = amd64:amd64: arm64:arm64: armv7:arm:7 armv5:arm:5
 MAX_ARMV7 = 9000000
 
-.PHONY: help build demo test race fuzz bench lint arm cross deb reproducible man integration test-system clean
+.PHONY: help build demo test race fuzz bench lint arm cross deb reproducible man integration test-system clock1970 clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 build: ## the agent and the simulator for this machine
 	$(GOBUILD) -o build/ ./cmd/spoke-zone-agent ./cmd/spoke-zone-sim
@@ -67,6 +67,9 @@ integration: build ## the built agent against Mosquitto and nginx over TLS, and 
 
 test-system: deb ## the .deb under a real systemd in a container (root, Debian)
 	test/system/run $(DEB_VERSION)
+
+clock1970: build ## the agent in a guest whose hardware clock says 1970 (qemu)
+	test/system/clock1970
 
 clean: ## remove build/
 	rm -rf build

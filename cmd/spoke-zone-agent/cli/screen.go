@@ -183,9 +183,10 @@ func (p *page) clock(c local.Clock) {
 	p.row("Clock", text)
 }
 
-// span is a number of seconds as a duration, within 30 years.
+// span is a number of seconds as a duration, within 250 years.
 func span(seconds float64) time.Duration {
-	return time.Duration(max(-1e9, min(seconds, 1e9)) * float64(time.Second))
+	const limit = 250 * 365 * 24 * 3600
+	return time.Duration(max(-limit, min(seconds, limit)) * float64(time.Second))
 }
 
 // cutText is s in at most n characters.
