@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
+	"github.com/spoke-zone/spoke-zone-agent/agent/upload"
 )
 
 // known is an error unless an account has that name.
@@ -49,9 +51,22 @@ func (g *generation) newServer() *local.Server {
 		},
 		Add: func(ctx context.Context, typ, module, name string, r io.Reader) (local.Item, error) {
 			it, err := g.uploads.Add(ctx, typ, module, name, r)
-			return local.Item{ID: it.ID, Name: it.Name, Type: it.Type, Module: it.Module, Size: it.Size}, err
+			return local.Item{ID: it.ID, Name: it.Name, Type: it.Type, Module: it.Module, Size: it.Size}, spoolError(err)
 		},
 	}
+}
+
+// spoolError tells the local API whose fault err is.
+func spoolError(err error) error {
+	for cause, code := range map[error]local.Code{
+		upload.ErrEmpty: local.Invalid, upload.ErrType: local.Invalid, upload.ErrName: local.Invalid,
+		upload.ErrFull: local.NoSpace, upload.ErrClosed: local.Unavailable,
+	} {
+		if errors.Is(err, cause) {
+			return local.Errorf(code, "%v", err)
+		}
+	}
+	return err
 }
 
 // provisioned is an error for a person who asks for what needs a token.

@@ -20,9 +20,10 @@ func (g *generation) status() local.Status {
 	session, _ := g.session.Status()
 	uploads, _ := g.uploads.Status()
 	read, _, _ := g.reading.Get()
+	inForce, known, _ := g.settings.Get()
 	s := local.Status{
 		Version: g.Version, PID: os.Getpid(), Started: g.started,
-		Settings: local.Settings{File: g.ConfigPath, Generation: g.number, Loads: read.loads, Loaded: read.at, Error: text(read.err)},
+		Settings: local.Settings{File: g.ConfigPath, Generation: g.number, Loads: read.loads, Loaded: read.at, Pending: known && !inForce.Equal(g.conf), Error: text(read.err)},
 		Identity: g.identityStatus(tok),
 		Token:    g.tokenStatus(tok),
 		MQTT:     mqttStatus(session),

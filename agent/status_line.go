@@ -33,6 +33,8 @@ func (g *generation) statusLine(ctx context.Context) error {
 func line(tok account.Status, session mqtt.Status, uploads upload.Status) string {
 	text := session.State
 	switch until, closes := tok.Token.Expires, tok.Window.Closes; {
+	case tok.Token.IsZero() && tok.FileError == "":
+		text = "starting"
 	case tok.Token.IsZero():
 		text = "waiting for a token: " + tok.FileError
 	case tok.State == account.Lost:

@@ -103,6 +103,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	defer lock.Close()
 
 	var g errgroup.Group
+	g.Go(func() error { <-ctx.Done(); return nil }) // also with no module to look after
 	workers := map[string]*worker{}
 	for i, mod := range m.Modules {
 		workers[mod.Key] = newWorker(m, mod, i)
