@@ -21,6 +21,7 @@ type conn struct {
 	net.Conn
 	limits
 	frames frames // only the reader touches it
+	sieve  *sieve // likewise; nil where nothing is left out
 
 	writing chan struct{} // held for each packet: the library writes one a call
 	begun   bool          // CONNECT has been written; guarded by writing
@@ -43,15 +44,39 @@ type limits struct {
 	packet    int           // bytes of an inbound one
 	filters   int
 	clean     bool
+
+	// skipped is told of messages above packet, which are left out. If nil they
+	// end the connection.
+	skipped func(topic string, bytes int)
 }
 
 func newConn(c net.Conn, l limits) *conn {
-	return &conn{
+	out := &conn{
 		Conn: c, limits: l,
 		frames:  frames{max: l.packet, filters: l.filters},
 		writing: make(chan struct{}, 1),
 		done:    make(chan struct{}),
 	}
+	if l.skipped != nil {
+		out.sieve = &sieve{src: c, max: l.packet, alive: out.alive, skipped: out.skip}
+	}
+	return out
+}
+
+// skip acknowledges a message that is left out.
+func (c *conn) skip(topic string, bytes int, ack []byte) {
+	if ack != nil {
+		_, _ = c.Write(ack) // Write ends the connection when it fails
+	}
+	c.skipped(topic, bytes)
+}
+
+// next reads from the network.
+func (c *conn) next(p []byte) (int, error) {
+	if c.sieve == nil {
+		return c.Conn.Read(p)
+	}
+	return c.sieve.read(p, c.frames.greeted)
 }
 
 // Read hands on what frames lets pass.
@@ -59,7 +84,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.frames.err != nil {
 		return 0, c.frames.err
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.next(p)
 	if n > 0 {
 		c.alive()
 		ok, bad := c.frames.pass(p[:n])

@@ -48,6 +48,7 @@ func (s *Session) converse(ctx context.Context, nc net.Conn, cred Credential, su
 	c := newConn(nc, limits{
 		keepAlive: s.keepAlive(), answer: min(answerTimeout, max(s.keepAlive(), time.Second)),
 		write: s.timeout(), packet: s.maxPacket(), filters: len(filters), clean: s.Clean,
+		skipped: s.tooLarge,
 	})
 	defer c.abort(net.ErrClosed)
 	store := s.unacked.open()

@@ -91,6 +91,12 @@ func (s *Session) receive(_ paho.Client, m paho.Message) {
 	s.dropping.Store(false)
 }
 
+// tooLarge counts a message that was left out for its size.
+func (s *Session) tooLarge(topic string, bytes int) {
+	s.dropped.Add(1)
+	s.log().Warn("message of the broker dropped: larger than the limit", "topic", clip(topic), "bytes", bytes)
+}
+
 // drop counts a dropped message and logs the first of a row.
 func (s *Session) drop(msg string, args ...any) {
 	s.dropped.Add(1)

@@ -50,7 +50,7 @@ type Status struct {
 	Refusals int // CONNACK 4 and 5 since Run
 	Kicks    int // connections that ended right after CONNACK
 	Pending  int // publishes sent and not acknowledged, which the session keeps
-	Dropped  int // messages of the broker dropped: full queue or impossible topic
+	Dropped  int // messages of the broker dropped: full queue, too large, impossible topic
 }
 
 // Status returns what is known now and a channel that is closed when that
