@@ -26,6 +26,7 @@ type State struct {
 	Server time.Time     `json:"-"`     // the cloud's time at Boot of BootID; zero if not learned
 	Boot   time.Duration `json:"-"`
 	BootID string        `json:"-"`
+	Doubts int           `json:"-"` // certificates whose time failed since the cloud was heard
 }
 
 // Learned reports whether the cloud's time has been heard since r's boot.
@@ -42,22 +43,25 @@ func (s State) Now(r Reading) time.Time {
 }
 
 // System is the system clock where it can be true, between the floor and Trust
-// later, and the floor where it cannot. It is the time for tls.Config.Time: a
-// gateway that boots in 1970 gets through the handshake.
+// later, and the floor where it cannot.
 func (s State) System(r Reading) time.Time {
-	floor, limit := s.Floor, s.Floor.Add(Trust)
-	if s.Issued.After(floor) && s.Issued.Before(limit) {
-		floor = s.Issued
-	}
-	if r.Wall.Before(floor) || r.Wall.After(limit) {
+	if floor := s.floor(); r.Wall.Before(floor) || r.Wall.After(s.Floor.Add(Trust)) {
 		return floor
 	}
 	return r.Wall
 }
 
+// floor is Floor, or Issued where that is later and can be true.
+func (s State) floor() time.Time {
+	if s.Issued.After(s.Floor) && s.Issued.Before(s.Floor.Add(Trust)) {
+		return s.Issued
+	}
+	return s.Floor
+}
+
 // Heard is s after the cloud's date was read at r, rtt after asking.
 func (s State) Heard(date time.Time, rtt time.Duration, r Reading) State {
-	s.Server, s.Boot, s.BootID = date.Add(rtt/2), r.Boot, r.BootID
+	s.Server, s.Boot, s.BootID, s.Doubts = date.Add(rtt/2), r.Boot, r.BootID, 0
 	return s.Later(date)
 }
 
@@ -100,10 +104,17 @@ func (c *Clock) Now() time.Time {
 	return s.Now(r)
 }
 
-// TLSTime is for tls.Config.Time.
+// TLSTime is for tls.Config.Time, see State.TLS: a gateway that boots in 1970
+// gets through the handshake.
 func (c *Clock) TLSTime() time.Time {
 	s, r := c.State()
-	return s.System(r)
+	return s.TLS(r)
+}
+
+// Learned reports whether the cloud's time has been heard since the boot.
+func (c *Clock) Learned() bool {
+	s, r := c.State()
+	return s.Learned(r)
 }
 
 // State is what is known, with a reading of the system's clocks.
