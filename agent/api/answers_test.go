@@ -102,8 +102,8 @@ func TestOTAFilesReadsWhatTheServiceMaySay(t *testing.T) {
 
 func TestOTAFilesRefusesWhatIsNoList(t *testing.T) {
 	notes := `{"id":1,"module":"m","version":"1","releaseNotes":"` + strings.Repeat("x", maxText) + `"}`
-	files, err := answers(t, 200, `[`+notes+`]`).OTAFiles(t.Context(), "m", 0, 0)
-	if err != nil || len(files) != 1 || files[0].Err == nil || !strings.Contains(files[0].Err.Error(), "releaseNotes") {
+	files, err := answers(t, 200, `[`+notes+`,{"id":2,"module":"m","version":"1"}]`).OTAFiles(t.Context(), "m", 0, 0)
+	if err != nil || len(files) != 2 || files[1].Err != nil || files[0].Err == nil || !strings.Contains(files[0].Err.Error(), "releaseNotes") {
 		t.Errorf("huge notes: got %d files, %v", len(files), err)
 	}
 	for _, tc := range []struct{ name, body, want string }{
@@ -115,6 +115,7 @@ func TestOTAFilesRefusesWhatIsNoList(t *testing.T) {
 		{"two lists", `[][]`, "more after the array"},
 		{"more than fits", `[` + strings.Repeat(" ", maxList) + `]`, "larger than"},
 		{"too many", `[` + strings.Repeat("1,", maxElements) + `1]`, "more than 4096 elements"},
+		{"nothing of use", `[` + notes + `,7]`, "no element can be used: element 0: releaseNotes"},
 		{"nested deeper than sense", `[` + strings.Repeat("[", 20000) + `]`, "depth"},
 	} {
 		files, err := answers(t, 200, tc.body).OTAFiles(t.Context(), "m", 0, 0)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -51,6 +52,10 @@ func (c *Client) OTAFiles(ctx context.Context, module string, limit, offset int)
 		return nil, err
 	}
 	files, err := decodeOTAFiles(body)
+	if err == nil && offset == 0 && len(files) > 0 && !slices.ContainsFunc(files, func(f OTAFile) bool { return f.Err == nil }) {
+		// Nonsense is no empty catalogue, for which releases would be given up.
+		err = fmt.Errorf("%w: no element can be used: %w", errShape, files[0].Err)
+	}
 	if err != nil {
 		return nil, c.malformed(k, err)
 	}
