@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
+	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest"
 	"github.com/spoke-zone/spoke-zone-agent/agent/upload"
@@ -45,6 +46,8 @@ type gateway struct {
 	dir    string
 	conf   conf.Config
 	boot   time.Time
+	log    slog.Handler  // slog.DiscardHandler if nil
+	disk   atomicfile.FS // of the stored tokens; atomicfile.OS if nil
 
 	g      *generation
 	cancel context.CancelFunc
@@ -79,8 +82,12 @@ func (gw *gateway) write(t *testing.T, name, text string) string {
 
 func (gw *gateway) start(t *testing.T) {
 	t.Helper()
-	r := &runner{Options: Options{
-		Version: "test", Log: slog.New(slog.DiscardHandler), Dial: gw.cloud.DialContext, Built: gw.boot.Add(-time.Hour),
+	log := slog.DiscardHandler
+	if gw.log != nil {
+		log = gw.log
+	}
+	r := &runner{tokens: account.Store{FS: gw.disk}, Options: Options{
+		Version: "test", Log: slog.New(log), Dial: gw.cloud.DialContext, Built: gw.boot.Add(-time.Hour),
 		ReadClock: func() clock.Reading {
 			return clock.Reading{Wall: time.Now(), Boot: time.Since(gw.boot), BootID: "1"}
 		},
