@@ -25,7 +25,7 @@ func TestFidelity(t *testing.T) {
 			t.Errorf("switch %s has no place on the page", f.Name)
 		}
 	}
-	dirs := map[string]string{"sim": "cmd/spoke-zone-sim", "mqtt": "mqtt", "ota": "ota", "conf": "conf", "agent": "agent"}
+	dirs := map[string]string{"sim": "cmd/spoke-zone-sim", "mqtt": "mqtt", "ota": "ota", "conf": "conf", "agent": "agent", "kill": "test/kill"}
 	known := map[string]map[string]bool{}
 	cited := regexp.MustCompile("`([a-z]+)\\.((?:Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(text, -1)
 	for _, c := range cited {
