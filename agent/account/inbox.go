@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // ErrNoToken means that there is no token to renew.
 var ErrNoToken = errors.New("there is no token to renew: the device is not provisioned")
+
+// correctGap is between two corrections of the identity file.
+const correctGap = time.Hour
 
 // An inbox holds what others have told the Keeper until Run looks. Only the
 // newest of each kind counts, so that it is bounded.
@@ -17,6 +21,7 @@ type inbox struct {
 	proven   Token
 	rejected Token
 	why      error
+	nudged   bool
 	waiting  []chan<- error
 	bell     chan struct{}
 }
@@ -82,12 +87,22 @@ func (k *Keeper) Renew(ctx context.Context) error {
 	}
 }
 
+// Nudge reports that the network came back: where the cloud could not be
+// reached it is tried again now, five seconds after the last time at the
+// earliest.
+func (k *Keeper) Nudge() {
+	k.inbox.put(func() { k.inbox.nudged = true })
+}
+
 // receive takes what has arrived.
 func (k *Keeper) receive() {
 	k.inbox.mu.Lock()
 	offered, proven, rejected, why, waiting := k.inbox.offered, k.inbox.proven, k.inbox.rejected, k.inbox.why, k.inbox.waiting
+	nudged := k.inbox.nudged
 	k.inbox.offered, k.inbox.proven, k.inbox.rejected, k.inbox.why, k.inbox.waiting = nil, Token{}, Token{}, nil, nil
+	k.inbox.nudged = false
 	k.inbox.mu.Unlock()
+	k.nudged = k.nudged || nudged && k.history.Last == Unreachable && k.history.Failures > 0
 	if offered != nil {
 		k.consider(*offered)
 	}
@@ -135,22 +150,42 @@ func (k *Keeper) consider(o offer) {
 	case k.slots.use().IsZero():
 		k.adopt(tok)
 	case tok.Same(k.slots.use()):
-		k.foreign = Token{}
+		k.foreign, k.doubtful = Token{}, false
 		if d := tok.digest(); k.slots.Seen != d {
 			k.slots.Seen = d
 			k.keep()
 		}
-	case tok.digest() == k.slots.Seen || k.slots.has(tok): // left behind when a write back failed
-		k.writeBack(k.slots.use())
+	case tok.digest() == k.slots.Seen || k.slots.has(tok) || k.outdated(tok): // left behind when a write back failed, or restored
+		k.correct()
 	default:
-		k.foreign = tok
+		k.foreign, k.doubtful, k.turn = tok, false, 0
 		k.history.Failures, k.history.Last = 0, None // what the cloud said of others does not concern it
+	}
+}
+
+// outdated reports whether tok is an older one of this device than a token that
+// serves: it wins nothing, and might take its place.
+func (k *Keeper) outdated(tok Token) bool {
+	use := k.slots.use()
+	serves := k.history.Last != Refused && !k.history.Forced && !k.lost()
+	return serves && tok.DeviceID == use.DeviceID && !tok.Expires.IsZero() && tok.Expires.Before(use.Expires)
+}
+
+// correct puts the token in use back into the identity file, where another
+// program wrote an old one. If that does so again and again, it prevails.
+func (k *Keeper) correct() {
+	k.foreign, k.doubtful = Token{}, false
+	if !k.corrected.IsZero() && time.Since(k.corrected) < correctGap {
+		return
+	}
+	if k.writeBack(k.slots.use()); k.st.WriteError == "" {
+		k.corrected = time.Now()
 	}
 }
 
 // accepted notes that the cloud takes the token in use.
 func (k *Keeper) accepted(tok Token) {
-	k.history.Forced, k.st.Rejected = false, ""
+	k.history.Forced, k.st.Rejected, k.refusedOurs = false, "", false
 	k.prove(tok)
 }
 

@@ -26,24 +26,42 @@ type Keeper struct {
 	Names     Names
 	Schedule  Schedule
 	Now       func() time.Time // the cloud's time; time.Now if nil
-	Rand      func() float64   // rand.Float64 if nil
-	NotBefore func(time.Time)  // told of each token's iat; may be nil
-	Alive     func()           // called at each turn of the loop; may be nil
+	// Known reports whether Now rests on what the cloud has said since the boot.
+	// While it does not the cloud is asked, so that a wrong clock cannot hide
+	// that a renewal is due. If nil, Now is right.
+	Known     func() bool
+	Rand      func() float64  // rand.Float64 if nil
+	NotBefore func(time.Time) // told of each token's iat; may be nil
+	Alive     func()          // called at each turn of the loop; may be nil
 	Log       *slog.Logger
 
 	tokens latest.Value[Token]
 	status latest.Value[Status]
 	inbox  inbox
 
+	rotate func(s slots, old, fresh Token) slots // slots.renewed if nil
+
 	// only Run touches these
-	slots     slots
-	foreign   Token // from the identity file, not yet judged by the cloud
-	history   History
-	attempted time.Time // when the last attempt ended, by the monotonic clock
-	repeated  time.Time // when what the disk had refused was tried again
-	urgent    bool      // a person asked for an attempt now
-	st        Status
-	waiting   []chan<- error
+	slots       slots
+	foreign     Token // from the identity file, if it is another
+	doubtful    bool  // the cloud has refused foreign
+	refusedOurs bool  // and ours
+	turn        int   // of the candidates
+	history     History
+	began       time.Time // when Run began
+	spread      float64   // in [0,1): when to ask first while the time is not known
+	attempted   time.Time // when the last attempt ended, by the monotonic clock
+	repeated    time.Time // when what the disk had refused was tried again
+	corrected   time.Time // when another's old token was last overwritten
+	urgent      bool      // a person asked for an attempt now
+	nudged      bool      // the network came back
+	windowOf    Token
+	ours        Window // of windowOf
+	st          Status // what publish does not compute
+	published   Status
+	moment      moment // of published
+	warned      int    // of the thresholds, for published.Token
+	waiting     []chan<- error
 }
 
 // Current returns the token to present now and a channel that is closed when it
@@ -83,6 +101,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 // start takes up where the last run ended.
 func (k *Keeper) start() {
 	var err error
+	k.began, k.spread = time.Now(), k.rand()
 	if k.slots, err = k.Store.load(k.Names); err != nil {
 		k.st.StoreError = err.Error()
 		k.Log.Error("stored tokens not usable", "err", err)
@@ -92,45 +111,42 @@ func (k *Keeper) start() {
 	}
 }
 
-// subject is the token that the next login presents: first one that appeared in
-// the identity file, since only the cloud can say which is right.
-func (k *Keeper) subject() Token {
-	if !k.foreign.IsZero() {
-		return k.foreign
-	}
-	return k.slots.use()
-}
+// known reports whether Now is right.
+func (k *Keeper) known() bool { return k.Known == nil || k.Known() }
 
 // next is when to ask the cloud. The last attempt's age is elapsed time, so
 // that a step of the clock neither delays the next one nor hastens it.
 func (k *Keeper) next(now time.Time) time.Time {
-	if k.subject().IsZero() {
-		return now.Add(Recheck)
-	}
-	if k.history.Last == None {
-		if k.urgent || k.history.Forced || !k.foreign.IsZero() {
-			return later(now, k.notBefore(now))
-		}
-		return later(k.Schedule.Next(now, k.window(), k.history), k.notBefore(now))
-	}
 	h := k.history
-	h.At = now.Add(-time.Since(k.attempted))
-	h.Forced = h.Forced || !k.foreign.IsZero()
-	if k.urgent {
-		return k.notBefore(now)
+	h.Pressing = !k.known() || k.unjudged()
+	switch {
+	case k.subject().IsZero():
+		return now.Add(Recheck)
+	case k.urgent:
+		return later(now, k.notBefore(now, minGap))
+	case k.nudged:
+		return later(now, k.notBefore(now, nudgeGap))
+	case h.Last != None:
+		h.At = now.Add(-time.Since(k.attempted))
+		h.Forced = h.Forced || k.unjudged()
+		return k.Schedule.Next(now, k.window(), h)
+	case h.Forced || k.unjudged():
+		return later(now, k.notBefore(now, minGap))
 	}
-	return k.Schedule.Next(now, k.window(), h)
+	due := k.Schedule.Next(now, k.window(), h)
+	if h.Pressing { // spread, for a fleet may have its power back at once
+		due = earlier(due, now.Add(scale(firstAsk, k.spread)-time.Since(k.began)))
+	}
+	return later(due, k.notBefore(now, minGap))
 }
 
-// notBefore keeps attempts a second apart.
-func (k *Keeper) notBefore(now time.Time) time.Time {
+// notBefore keeps attempts apart.
+func (k *Keeper) notBefore(now time.Time, gap time.Duration) time.Time {
 	if k.attempted.IsZero() {
 		return now
 	}
-	return now.Add(minGap - time.Since(k.attempted))
+	return now.Add(gap - time.Since(k.attempted))
 }
-
-func (k *Keeper) window() Window { return k.Schedule.Window(k.slots.use()) }
 
 func (k *Keeper) sleep(ctx context.Context, wait time.Duration) {
 	timer := time.NewTimer(wait)

@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -15,7 +16,7 @@ func (k *Keeper) attempt(ctx context.Context) {
 	tok := k.subject()
 	k.st.Attempts++
 	raw, err := k.login(ctx, tok)
-	k.attempted, k.urgent = time.Now(), false
+	k.attempted, k.urgent, k.nudged = time.Now(), false, false
 	k.history.At, k.history.Jitter, k.history.Asked = k.now(), k.rand(), 0
 	var fresh Token
 	if err == nil && raw != "" {
@@ -54,6 +55,9 @@ func (k *Keeper) failed(tok Token, err error) {
 	if k.history.Last == Refused {
 		k.refused(tok)
 	}
+	if errors.As(err, new(httpError)) && k.history.Last != None {
+		k.turn++
+	}
 	k.Log.Warn("token not renewed", "err", err, "attempt", k.history.Failures, "token", tok)
 }
 
@@ -61,19 +65,24 @@ func (k *Keeper) failed(tok Token, err error) {
 func (k *Keeper) refused(tok Token) {
 	switch {
 	case tok.Same(k.foreign):
-		k.foreign = Token{}
-		k.history.Failures, k.history.Last = 0, None
+		if !k.doubtful {
+			k.history.Failures, k.history.Last = 0, None
+		}
+		k.doubtful = true
 		k.st.FileError = "the cloud refuses the token in the identity file"
 	case tok.Same(k.slots.Next):
 		k.Log.Warn("new token refused, falling back to the one before", "token", tok)
 		k.slots.Next = Token{}
-		k.history.Failures, k.history.Last = 0, Unreachable
+		k.history.Failures, k.history.Last, k.history.Forced = 0, None, true // the one before is asked for at once
 		k.keep()
 		k.announce(k.slots.Cur)
+	default:
+		k.refusedOurs = true
 	}
 }
 
 func (k *Keeper) stillGood(tok Token) {
+	k.turn, k.refusedOurs = 0, false
 	k.history.Last = StillGood
 	if k.history.Forced { // the API or the broker refuses what the login accepts
 		k.history.Failures++
@@ -87,12 +96,18 @@ func (k *Keeper) stillGood(tok Token) {
 	k.prove(tok)
 }
 
+// renewed takes over fresh, which the cloud gave for old. What serves if fresh
+// does not is old, since the cloud took it, or what lives longer than old.
 func (k *Keeper) renewed(old, fresh Token) {
-	if old.Same(k.foreign) {
-		k.slots = slots{Cur: old, Seen: k.slots.Seen}
-		k.foreign = Token{}
+	if ours := k.slots.Cur; old.Same(k.foreign) && ours.Expires.After(old.Expires) {
+		old = ours
 	}
-	k.slots = k.slots.proven(old).renewedTo(fresh)
+	k.settle()
+	if k.rotate != nil {
+		k.slots = k.rotate(k.slots, old, fresh)
+	} else {
+		k.slots = k.slots.renewed(old, fresh)
+	}
 	k.history.Last, k.history.Failures, k.history.Forced = Renewed, 0, false
 	k.st.Renewals++
 	k.st.LastRenewal, k.st.LastError = k.history.At, ""
@@ -102,10 +117,15 @@ func (k *Keeper) renewed(old, fresh Token) {
 	k.Log.Info("token renewed", "token", fresh)
 }
 
+// settle forgets which tokens were in doubt.
+func (k *Keeper) settle() {
+	k.foreign, k.doubtful, k.refusedOurs, k.turn = Token{}, false, false, 0
+}
+
 // adopt takes over a token from the identity file that the cloud has accepted.
 func (k *Keeper) adopt(tok Token) {
 	k.slots = slots{Cur: tok, Seen: tok.digest()}
-	k.foreign = Token{}
+	k.settle()
 	k.history.Failures = 0
 	k.keep()
 	k.announce(tok)
@@ -146,14 +166,14 @@ func (k *Keeper) writeBack(tok Token) {
 func (k *Keeper) repeat() {
 	tok := k.slots.use()
 	failed := k.st.StoreError != "" || k.st.WriteError != ""
-	if !failed || tok.IsZero() || !k.foreign.IsZero() || time.Since(k.repeated) < Recheck {
+	if !failed || tok.IsZero() || k.unjudged() || time.Since(k.repeated) < Recheck {
 		return
 	}
 	k.repeated = time.Now()
 	if k.st.StoreError != "" {
 		k.keep()
 	}
-	if k.st.WriteError != "" && k.st.FileError == "" { // else somebody may be at it
+	if k.st.WriteError != "" && k.st.FileError == "" && k.foreign.IsZero() { // else somebody may be at it
 		k.writeBack(tok)
 	}
 }

@@ -12,8 +12,9 @@ type Schedule struct {
 
 // DefaultSchedule is Spoke Zone's: 12 h before and after the expiry of a token
 // that lives for 7 days (docs.spoke.zone, "Access Tokens" and "Device Token
-// Renewal").
-var DefaultSchedule = Schedule{RenewBefore: 12 * time.Hour, Grace: 12 * time.Hour, Spread: 4 * time.Hour}
+// Renewal"). A device that waits longer in the window than the spread may be
+// switched off meanwhile until it is too late.
+var DefaultSchedule = Schedule{RenewBefore: 12 * time.Hour, Grace: 12 * time.Hour, Spread: 5 * time.Minute}
 
 // A Window is the part of a token's life in which the cloud renews it. All
 // fields are zero for a token that names no expiry.
@@ -39,6 +40,14 @@ func (s Schedule) Window(tok Token) Window {
 	return w
 }
 
+// spent is how much of the window is gone at now, 0 to 1.
+func (w Window) spent(now time.Time) float64 {
+	if w.Closes.IsZero() || !now.After(w.Opens) {
+		return 0
+	}
+	return min(float64(now.Sub(w.Opens))/float64(w.Closes.Sub(w.Opens)), 1)
+}
+
 // An Outcome is how an attempt to renew ended.
 type Outcome string
 
@@ -59,18 +68,22 @@ type History struct {
 	Failures int           // attempts in a row that brought no answer to act on
 	Asked    time.Duration // how long the cloud asked to wait
 	Forced   bool          // a refusal by the API or the broker, or a person, asks for renewal now
+	Pressing bool          // the window may be open, whatever now says
 	Jitter   float64       // in [0,1), drawn once for the wait after the last attempt
 }
 
 // Bounds of the waits between two attempts.
 const (
 	minGap       = time.Second
+	nudgeGap     = 5 * time.Second // when the network came back
+	firstAsk     = 2 * time.Minute // at most, after the start, while the time is not known
 	firstBackoff = 15 * time.Second
 	maxBackoff   = 15 * time.Minute
+	inWindow     = 5 * time.Minute // at most, while each chance may be the last
 	maxAsked     = 6 * time.Hour
 	slowFirst    = 15 * time.Minute // at least, after a refusal, which only a person or the cloud mends
 	slowMax      = 6 * time.Hour    // at most
-	askAgain     = 10 * time.Minute // after "still good"
+	askAgain     = 5 * time.Minute  // after "still good"
 )
 
 // Next is when to ask the cloud, never less than a second after the last time.
@@ -82,38 +95,57 @@ func (s Schedule) Next(now time.Time, w Window, h History) time.Time {
 		return w.Due
 	}
 	earliest := h.At.Add(s.gap(now, w, h))
+	good := h.Last == Renewed || h.Last == StillGood
 	switch {
+	case h.Forced && now.Before(w.Due):
+		return earlier(earliest, later(w.Due, h.At.Add(minGap)))
 	case h.Forced:
 		return earliest
-	case w.Due.IsZero() && (h.Last == Renewed || h.Last == StillGood):
+	case good && h.Pressing: // the cloud names no date: its answers alone tell
+		return later(h.At.Add(s.RenewBefore/12), earliest)
+	case good && w.Due.IsZero():
 		return later(h.At.Add(s.RenewBefore), earliest)
+	case h.Pressing:
+		return earliest
+	case now.Before(w.Due): // what failed before it was due counts no longer
+		return later(w.Due, h.At.Add(minGap))
 	}
 	return later(w.Due, earliest)
 }
 
 // gap is the wait after the last attempt: capped first and randomised then, so
-// that a fleet that failed together does not come back together.
+// that a fleet that failed together does not come back together. In the window
+// it is short after a refusal too: the cloud may have been wrong.
 func (s Schedule) gap(now time.Time, w Window, h History) time.Duration {
+	left := w.Closes.Sub(now)
+	open := h.Pressing || !w.Due.IsZero() && !now.Before(w.Due) && left > 0
 	var wait time.Duration
 	switch {
+	case h.Last == Limited && h.Asked > 0:
+		wait = min(h.Asked, maxAsked)
+		if left > 0 { // zero and less where there is nothing to lose
+			wait = min(wait, left/4)
+		}
+		return max(wait, minGap) + scale(firstBackoff, h.Jitter)
+	case h.Last == Refused && open:
+		wait = inWindow
 	case h.Last == Refused:
 		wait = double(slowFirst, h.Failures, slowMax*2/3)
 		return wait + scale(wait/2, h.Jitter)
-	case h.Last == Limited && h.Asked > 0:
-		return min(max(h.Asked, minGap), maxAsked) + scale(firstBackoff, h.Jitter)
 	case h.Failures > 0:
 		wait = double(firstBackoff, h.Failures, maxBackoff)
 	case h.Forced:
-		return max(s.askAgain()/10, minGap)
+		return max(s.askAgain()/5, minGap)
 	default:
 		return s.askAgain()
 	}
-	switch left := w.Closes.Sub(now); {
-	case w.Closes.IsZero():
-	case left <= 0:
+	switch {
+	case open && left > 0: // effort rises as the point of no return nears
+		wait = min(wait, inWindow, left/10)
+	case open:
+		wait = min(wait, inWindow)
+	case !w.Closes.IsZero() && left <= 0:
 		wait = max(wait, slowFirst)
-	default: // effort rises as the point of no return nears
-		wait = min(wait, left/10)
 	}
 	return max(wait/2+scale(wait/2, h.Jitter), minGap)
 }
@@ -133,6 +165,13 @@ func scale(d time.Duration, u float64) time.Duration { return time.Duration(floa
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
 		return b
 	}
 	return a

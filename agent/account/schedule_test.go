@@ -84,13 +84,13 @@ func TestOutcomesHaveTheirOwnWaits(t *testing.T) {
 		min, max time.Duration
 	}{
 		{"first failure", History{Last: Unreachable, Failures: 1}, 7 * time.Second, 15 * time.Second},
-		{"many failures", History{Last: Unreachable, Failures: 50}, 7 * time.Minute, 15 * time.Minute},
+		{"many failures", History{Last: Unreachable, Failures: 50}, 150 * time.Second, 5 * time.Minute},
 		{"429 with Retry-After", History{Last: Limited, Failures: 1, Asked: 90 * time.Second}, 90 * time.Second, 105 * time.Second},
-		{"429 with an absurd Retry-After", History{Last: Limited, Failures: 1, Asked: 1e6 * time.Hour}, 6 * time.Hour, 6*time.Hour + 15*time.Second},
+		{"429 with an absurd Retry-After", History{Last: Limited, Failures: 1, Asked: 1e6 * time.Hour}, 4 * time.Hour, 17*time.Hour/4 + 15*time.Second},
 		{"429 without", History{Last: Limited, Failures: 1}, 7 * time.Second, 15 * time.Second},
-		{"refusal", History{Last: Refused, Failures: 1}, 15 * time.Minute, 23 * time.Minute},
-		{"many refusals", History{Last: Refused, Failures: 50}, 4 * time.Hour, 6 * time.Hour},
-		{"still good", History{Last: StillGood}, 10 * time.Minute, 10 * time.Minute},
+		{"refusal", History{Last: Refused, Failures: 1}, 150 * time.Second, 5 * time.Minute},
+		{"many refusals", History{Last: Refused, Failures: 50}, 150 * time.Second, 5 * time.Minute},
+		{"still good", History{Last: StillGood}, 5 * time.Minute, 5 * time.Minute},
 		{"refused by the API after a renewal", History{Last: Renewed, Forced: true}, time.Minute, time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -103,6 +103,41 @@ func TestOutcomesHaveTheirOwnWaits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWaitsOutsideTheWindow: nothing is lost there by waiting long.
+func TestWaitsOutsideTheWindow(t *testing.T) {
+	w := DefaultSchedule.Window(token(t0, t0.Add(7*24*time.Hour), 1))
+	for _, tt := range []struct {
+		name     string
+		h        History
+		min, max time.Duration
+	}{
+		{"many failures", History{Last: Unreachable, Failures: 50}, 7 * time.Minute, 15 * time.Minute},
+		{"429 with an absurd Retry-After", History{Last: Limited, Failures: 1, Asked: 1e6 * time.Hour}, 6 * time.Hour, 6*time.Hour + 15*time.Second},
+		{"refusal", History{Last: Refused, Failures: 1}, 15 * time.Minute, 23 * time.Minute},
+		{"many refusals", History{Last: Refused, Failures: 50}, 4 * time.Hour, 6 * time.Hour},
+	} {
+		for _, now := range []time.Time{w.Opens.Add(-48 * time.Hour), w.Closes.Add(48 * time.Hour)} {
+			tt.h.At, tt.h.Forced = now, true
+			for _, u := range []float64{0, 0.5, 0.99} {
+				tt.h.Jitter = u
+				if got := DefaultSchedule.Next(now, w, tt.h).Sub(now); got < tt.min || got > tt.max {
+					t.Errorf("%s: got %v, want %v to %v", tt.name, got, tt.min, tt.max)
+				}
+			}
+		}
+	}
+}
+
+// TestWaitFromBeforeTheWindowEndsWithIt: six hours after a refusal may be too
+// late.
+func TestWaitFromBeforeTheWindowEndsWithIt(t *testing.T) {
+	w := DefaultSchedule.Window(token(t0, t0.Add(7*24*time.Hour), 1))
+	now := w.Due.Add(-time.Minute)
+	if got := DefaultSchedule.Next(now, w, History{Last: Refused, Failures: 50, At: now}); !got.Equal(w.Due) {
+		t.Errorf("waits until %v, due is %v", got, w.Due)
 	}
 }
 

@@ -28,16 +28,10 @@ func (s slots) use() Token {
 // has reports whether t is one of ours.
 func (s slots) has(t Token) bool { return t.Same(s.Cur) || t.Same(s.Next) }
 
-// renewedTo is s with a new token, whose acceptance is still to be seen.
-func (s slots) renewedTo(t Token) slots {
-	if !s.Next.IsZero() && !s.Next.Same(t) {
-		s.Cur = s.Next
-	}
-	s.Next = t
-	if s.Cur.IsZero() {
-		s.Cur, s.Next = t, Token{}
-	}
-	return s
+// renewed is s once the cloud has given fresh for old: both are kept until the
+// acceptance of fresh is seen.
+func (s slots) renewed(old, fresh Token) slots {
+	return slots{Cur: old, Next: fresh, Seen: s.Seen}
 }
 
 // proven is s after the cloud has accepted t.
