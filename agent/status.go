@@ -48,8 +48,9 @@ func mqttStatus(s mqtt.Status) local.MQTT {
 
 func uploadStatus(s upload.Status) local.Upload {
 	return local.Upload{
+		State: s.State, Since: s.Since,
 		Queued: s.Queued, QueuedBytes: s.QueuedBytes, InFlight: s.InFlight, Sent: int64(s.Sent),
-		Quarantined: int64(s.Quarantined), Dropped: int64(s.Dropped), NextTry: s.NextTry, Error: s.LastError,
+		Quarantined: int64(s.Quarantined), Dropped: int64(s.Dropped), NextTry: s.NextTry, Error: cmp.Or(s.LastError, s.IntakeError),
 	}
 }
 
@@ -86,6 +87,7 @@ func (g *generation) problems(tok account.Status, session mqtt.Status, uploads u
 		add(true, "the broker refuses the subscription to %s", f)
 	}
 	add(uploads.LastError != "", "upload: %s", uploads.LastError)
+	add(uploads.IntakeError != "", "upload: no data files are taken: %s", uploads.IntakeError)
 	for _, s := range uploads.Skipped {
 		add(true, "spool file %s is not taken: %s", s.Path, s.Reason)
 	}

@@ -81,7 +81,7 @@ func (g *generation) modulesStatus() []local.Module {
 	out := make([]local.Module, 0, len(list))
 	for _, s := range list {
 		m := local.Module{
-			Module: s.Module, Policy: string(s.Policy), Phase: s.Phase.String(), Installed: string(s.Installed),
+			Module: s.Module, Policy: string(s.Policy), Phase: s.Phase.String(), Since: s.Since, NextTry: s.NextTry, Installed: string(s.Installed),
 			File: s.Payload, Bytes: s.Bytes, Total: s.Total, Rate: int64(s.Rate), SHA256: s.SHA256,
 			LastCheck: s.LastCheck, NextCheck: s.NextCheck, Error: s.LastError, Reason: s.Reason,
 		}

@@ -112,6 +112,7 @@ type Module struct {
 	Module    string    `json:"module"`
 	Policy    string    `json:"policy"` // notify, fetch or install
 	Phase     string    `json:"phase"`
+	Since     time.Time `json:"since,omitzero"` // when Phase began
 	Installed string    `json:"installed,omitempty"`
 	Offered   string    `json:"offered,omitempty"`
 	File      string    `json:"file,omitempty"`  // the verified payload, once it is there
@@ -121,12 +122,15 @@ type Module struct {
 	SHA256    string    `json:"sha256,omitempty"`
 	LastCheck time.Time `json:"last_check,omitzero"`
 	NextCheck time.Time `json:"next_check,omitzero"`
+	NextTry   time.Time `json:"next_try,omitzero"` // of a download that waits
 	Error     string    `json:"error,omitempty"`
 	Reason    string    `json:"reason,omitempty"` // why it is in this phase, if that is no error
 }
 
 // Upload tells how the data files are.
 type Upload struct {
+	State       string    `json:"state,omitempty"` // idle, sending or waiting
+	Since       time.Time `json:"since,omitzero"`  // when State began
 	Queued      int       `json:"queued"`
 	QueuedBytes int64     `json:"queued_bytes"`
 	InFlight    string    `json:"in_flight,omitempty"` // name of the file being sent
@@ -157,7 +161,7 @@ func (s *Status) tidy() {
 		&s.Started, &s.Settings.Loaded,
 		&s.Token.Since, &s.Token.Issued, &s.Token.Expires, &s.Token.WindowOpens, &s.Token.RenewAt, &s.Token.PointOfNoReturn,
 		&s.Token.LastRenewal, &s.Token.NextTry, &s.Token.LastErrorAt,
-		&s.MQTT.Since, &s.MQTT.NextTry, &s.Upload.NextTry,
+		&s.MQTT.Since, &s.MQTT.NextTry, &s.Upload.Since, &s.Upload.NextTry,
 	} {
 		*t = wireTime(*t)
 	}
@@ -172,6 +176,7 @@ func (s *Status) tidy() {
 }
 
 func (m Module) tidy() Module {
+	m.Since, m.NextTry = wireTime(m.Since), wireTime(m.NextTry)
 	m.LastCheck, m.NextCheck = wireTime(m.LastCheck), wireTime(m.NextCheck)
 	return m
 }

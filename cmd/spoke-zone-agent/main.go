@@ -24,7 +24,7 @@ var (
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 func run(args []string, stdin io.Reader, stdout io.Writer, stderr *os.File) int {
-	p := &cli.Program{Version: versionText(), In: stdin, Out: stdout, Err: stderr, Daemon: daemon}
+	p := &cli.Program{Version: versionText(), Built: builtTime(), In: stdin, Out: stdout, Err: stderr, Daemon: daemon}
 	return p.Run(args)
 }
 

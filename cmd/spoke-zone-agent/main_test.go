@@ -88,7 +88,7 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	socket := ts.Getenv("SOCKET")
 	server := &local.Server{
 		Socket: socket, Log: slog.New(slog.DiscardHandler), Status: f.get,
-		Token: f.token, Renew: f.renew, Check: f.check, Fetch: f.fetch, Add: f.add,
+		Token: f.token, Renew: f.renew, Adopt: f.adopt, Check: f.check, Fetch: f.fetch, Add: f.add,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -139,6 +139,14 @@ func (f *fake) token(_ context.Context, account string, min time.Duration) (loca
 }
 
 func (f *fake) renew(context.Context, string) error { return f.failure() }
+
+// adopt accepts one token.
+func (f *fake) adopt(_ context.Context, _, token string) error {
+	if token != "header.claims.signature" {
+		return local.Errorf(local.Refused, "POST /loginDevice: 401 Unauthorized")
+	}
+	return f.failure()
+}
 
 func (f *fake) check(_ context.Context, module string) error {
 	f.change(module, func(m *local.Module) { m.Offered, m.Phase = "1.1.0", "offered" })

@@ -28,6 +28,7 @@ const DefaultConfig = "/etc/spoke-zone-agent/agent.conf"
 // A Program is the command line with what it takes from its surroundings.
 type Program struct {
 	Version string
+	Built   time.Time // no time before it is true
 	In      io.Reader
 	Out     io.Writer
 	Err     *os.File // also the log of the daemon
@@ -75,8 +76,8 @@ func (p *Program) Command() *cobra.Command {
 	subcommandsOnly(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, err) })
 	root.PersistentFlags().StringVar(&p.config, "config", DefaultConfig, "read the settings from `FILE`")
-	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.statusCommand(), p.tokenCommand(),
-		p.renewCommand(), p.otaCommand(), p.uploadCommand(), p.versionCommand(), p.completionCommand())
+	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.statusCommand(), p.whyCommand(), p.doctorCommand(),
+		p.tokenCommand(), p.renewCommand(), p.adoptCommand(), p.otaCommand(), p.uploadCommand(), p.versionCommand(), p.completionCommand())
 	return root
 }
 

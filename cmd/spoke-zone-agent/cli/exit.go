@@ -14,6 +14,7 @@ import (
 // The exit statuses, from sysexits(3).
 const (
 	OK          = 0
+	Ill         = 1  // doctor found what does not work
 	Usage       = 64 // the command line is wrong
 	Unreachable = 69 // no agent answers, or it cannot reach the cloud
 	Internal    = 70 // the agent failed

@@ -20,7 +20,8 @@ const (
 // A page is a screen being written: labels at the left, text beside them.
 type page struct {
 	strings.Builder
-	now time.Time // by the clock of the times on it
+	now  time.Time // by the clock of the times on it
+	left int       // where the text begins; indent if zero
 }
 
 // row writes text beside label, broken between words where the line ends. No
@@ -30,11 +31,12 @@ func (p *page) row(label, text string) {
 	if len(words) == 0 {
 		return
 	}
-	line := fmt.Sprintf("%-*s %s", indent-1, oneLine(label), words[0])
+	left := cmp.Or(p.left, indent)
+	line := fmt.Sprintf("%-*s %s", left-1, oneLine(label), words[0])
 	for _, word := range words[1:] {
 		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns {
 			p.WriteString(line + "\n")
-			line = strings.Repeat(" ", indent-1)
+			line = strings.Repeat(" ", left-1)
 		}
 		line += " " + word
 	}
@@ -98,7 +100,7 @@ func (p *page) token(t local.Token) {
 		p.row("  ends in", t.Tail)
 	}
 	p.at("  renew at", t.RenewAt)
-	p.at("  no return", t.PointOfNoReturn)
+	p.at("  no return", t.PointOfNoReturn, spentText(t.Spent)...)
 	p.at("  renewed", t.LastRenewal, countOf(t.Renewals, "renewal")+" so far")
 	p.at("  next try", t.NextTry, fmt.Sprintf("attempt %d", t.Attempt))
 	var stored []string
@@ -181,6 +183,14 @@ func (p *page) clock(c local.Clock) {
 		text = "not compared with the cloud's yet"
 	}
 	p.row("Clock", text)
+}
+
+// spentText is the share of the time for renewing that is over, if any.
+func spentText(spent float64) []string {
+	if spent <= 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%.0f %% of the time spent", 100*spent)}
 }
 
 // span is a number of seconds as a duration, within 250 years.

@@ -19,8 +19,15 @@ import (
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func TestStatusScreens(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.json")
-	if err != nil || len(files) < 4 {
+	goldenScreens(t, "testdata/*.json", 4, func(s local.Status) string { return screen(s, noon) })
+}
+
+// goldenScreens compares what show makes of each status with the text beside
+// it.
+func goldenScreens(t *testing.T, pattern string, least int, show func(local.Status) string) {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) < least {
 		t.Fatalf("screens: %v, %v", files, err)
 	}
 	for _, file := range files {
@@ -35,7 +42,7 @@ func TestStatusScreens(t *testing.T) {
 			if err := dec.Decode(&s); err != nil {
 				t.Fatal(err)
 			}
-			got := screen(s, noon)
+			got := show(s)
 			golden := strings.TrimSuffix(file, ".json") + ".txt"
 			if os.Getenv("UPDATE") != "" {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
