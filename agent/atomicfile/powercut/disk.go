@@ -92,13 +92,18 @@ func (d *Disk) Fault(f func(call, name string) error) {
 func (d *Disk) Put(name string, data []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if data == nil {
-		delete(d.names, name)
-		delete(d.durable, name)
-		return
+	for _, c := range slices.Concat(d.pending, d.last.names) {
+		delete(c, name)
 	}
-	ino := &inode{data: slices.Clone(data), synced: slices.Clone(data)}
-	d.names[name], d.durable[name] = ino, ino
+	var ino *inode
+	if data != nil {
+		ino = &inode{data: slices.Clone(data), synced: slices.Clone(data)}
+	}
+	for _, names := range []map[string]*inode{d.names, d.durable, d.last.base} {
+		if names != nil {
+			change{name: ino}.apply(names)
+		}
+	}
 }
 
 // begin counts a call and says how it fails, if it does.

@@ -1,0 +1,9 @@
+//go:build !long
+
+package account
+
+// The size of TestYear.
+const (
+	yearDevices = 100
+	yearDays    = 60
+)
