@@ -115,8 +115,15 @@ func (g *generation) newKeeper() *account.Keeper {
 		Names:     names,
 		Schedule:  account.Schedule{RenewBefore: c.Token.RenewBefore, Grace: c.Token.Grace, Spread: c.Token.Spread},
 		Now:       g.clock.Now,
+		Known:     g.timeKnown,
 		NotBefore: g.clock.NotBefore,
 		Alive:     func() { g.alive.Alive("token", account.Recheck+2*c.Cloud.Timeout) },
 		Log:       g.Log.With("task", "token"),
 	}
+}
+
+// timeKnown reports whether the cloud's clock has been heard since the boot.
+func (g *generation) timeKnown() bool {
+	s, r := g.clock.State()
+	return s.Learned(r)
 }

@@ -96,6 +96,7 @@ func (g *generation) networkCame() {
 	session, _ := g.session.Status()
 	waiting := session.State == mqtt.Offline && !session.NextTry.IsZero()
 	g.Log.Debug("a network came", "task", "network", "mqtt_waiting", waiting)
+	g.keeper.Nudge()
 	if waiting {
 		g.session.Reconnect()
 	}

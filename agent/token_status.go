@@ -6,7 +6,6 @@ import (
 	"math"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
@@ -25,7 +24,7 @@ func (g *generation) tokenStatus(s account.Status) local.Token {
 	t := local.Token{
 		State: tokenStates[s.State], Reason: s.Reason, Subject: s.Token.DeviceID, Tail: s.Token.Tail(),
 		Issued: s.Token.Issued, Expires: s.Token.Expires,
-		WindowOpens: s.Window.Opens, RenewAt: s.Window.Due, PointOfNoReturn: s.Window.Closes, Spent: spent(now, s.Window),
+		WindowOpens: s.Window.Opens, RenewAt: s.Window.Due, PointOfNoReturn: s.Window.Closes, Spent: math.Floor(100*s.Spent) / 100,
 		LastRenewal: s.LastRenewal, Renewals: s.Renewals, Attempts: s.Attempts, Attempt: s.Failures,
 		LastError: s.LastError, LastErrorAt: s.LastErrorAt, Refusal: refusal,
 		Stored: local.Stored{
@@ -39,16 +38,6 @@ func (g *generation) tokenStatus(s account.Status) local.Token {
 		t.NextTry = s.NextTry
 	}
 	return t
-}
-
-// spent is how much of w is over, from 0 to 1 in hundredths: a watch is told
-// each change.
-func spent(now time.Time, w account.Window) float64 {
-	whole := w.Closes.Sub(w.Opens)
-	if whole <= 0 {
-		return 0
-	}
-	return math.Floor(100*min(max(float64(now.Sub(w.Opens))/float64(whole), 0), 1)) / 100
 }
 
 func (g *generation) identityStatus(tok account.Status) local.Identity {
