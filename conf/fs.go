@@ -70,8 +70,8 @@ func (OS) Overwrite(name string) (Overwriter, error) {
 	return os.OpenFile(name, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 }
 
-// Inherit ignores what an unprivileged process may not do and what the file
-// system does not have; a mode that stays wrong is an error.
+// Inherit ignores what the file system does not have; an owner, a group or a
+// mode that stays wrong is an error.
 func (OS) Inherit(f atomicfile.File, from string) error {
 	to, ok := f.(*os.File)
 	if !ok {
@@ -87,8 +87,8 @@ func (OS) Inherit(f atomicfile.File, from string) error {
 		return &fs.PathError{Op: "fstat", Path: from, Err: err}
 	}
 	fd := int(to.Fd())
-	if unix.Fchown(fd, int(st.Uid), int(st.Gid)) != nil {
-		_ = unix.Fchown(fd, -1, int(st.Gid)) // a member of the group may
+	if err := keepOwner(fd, st); err != nil {
+		return err
 	}
 	copyAttributes(fd, int(source.Fd()))
 	mode := st.Mode & 0o7777
@@ -97,6 +97,22 @@ func (OS) Inherit(f atomicfile.File, from string) error {
 		if unix.Fstat(fd, &now) != nil || now.Mode&0o7777 != mode {
 			return &fs.PathError{Op: "fchmod", Path: to.Name(), Err: err}
 		}
+	}
+	return nil
+}
+
+// keepOwner gives fd the owner and the group in st. A process without
+// CAP_CHOWN may only do what changes nothing, and choose among its own groups.
+func keepOwner(fd int, st unix.Stat_t) error {
+	if unix.Fchown(fd, int(st.Uid), int(st.Gid)) != nil {
+		_ = unix.Fchown(fd, -1, int(st.Gid)) // a member of the group may
+	}
+	var now unix.Stat_t
+	if err := unix.Fstat(fd, &now); err != nil {
+		return &fs.PathError{Op: "fstat", Path: "the new file", Err: err}
+	}
+	if now.Uid != st.Uid || now.Gid != st.Gid {
+		return fmt.Errorf("%w: it belongs to %d:%d, not to %d:%d", errOwner, now.Uid, now.Gid, st.Uid, st.Gid)
 	}
 	return nil
 }

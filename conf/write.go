@@ -17,6 +17,9 @@ import (
 // or until someone remounts it. Nothing was changed.
 var ErrReadOnly = errors.New("identity file is read-only")
 
+// errOwner means that a new file cannot be given to the old one's owner.
+var errOwner = errors.New("a new file would belong to somebody else")
+
 // errChanged means that someone else wrote the file meanwhile.
 var errChanged = errors.New("file was changed meanwhile")
 
@@ -43,9 +46,9 @@ var writing sync.Mutex
 // attributes. It makes no file and no directory where there is none, and
 // writes nothing when the token stands there already.
 //
-// A crash leaves the old file or the new one. Where the file is a mount point,
-// which cannot be replaced, it is overwritten in place: a crash then can leave
-// a mixture, which Recover and the next WriteToken mend from the journal.
+// A crash leaves the old file or the new one. Where the file cannot be replaced
+// - it is a mount point, or we may not give its successor to its owner - it is
+// overwritten in place: a crash then can leave a mixture, which Recover and the next WriteToken mend from the journal.
 // Where no journal can be written either, and the token is as long as the one
 // it replaces, a mixture is confined to the token's own bytes.
 //
@@ -108,8 +111,9 @@ func (w Writer) once(target, token string) error {
 		return err
 	}
 	err = w.replace(target, before, d.Bytes())
-	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EROFS) {
-		// A mount point; its directory may be read-only while it is not.
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EROFS) || errors.Is(err, errOwner) {
+		// A mount point, whose directory may be read-only while it is not; or a
+		// file of whose owner or group we cannot make another.
 		err = w.overwrite(target, before, d.Bytes())
 	}
 	return err

@@ -210,7 +210,8 @@ func TestWriteTokenWithoutRights(t *testing.T) {
 	}{
 		{"a closed directory", 0o555, 0o666, ErrReadOnly, true, false},
 		{"a closed file", 0o777, 0, ErrUnreadable, false, false},
-		{"an open directory", 0o777, 0o644, nil, true, true},
+		{"an open directory, where a new file would be ours", 0o777, 0o644, ErrReadOnly, true, false},
+		{"an open directory and file", 0o777, 0o646, nil, true, true},
 	} {
 		path := identityFile(t, vendorOld)
 		if err := errors.Join(os.Chmod(path, c.file), os.Chmod(filepath.Dir(path), c.directory),
@@ -232,6 +233,9 @@ func TestWriteTokenWithoutRights(t *testing.T) {
 		}
 		if c.changed && statMode(t, path) != c.file {
 			t.Errorf("%s: mode %o, want %o", c.name, statMode(t, path), c.file)
+		}
+		if st := statOf(t, path); int(st.Uid) != os.Getuid() || int(st.Gid) != os.Getgid() {
+			t.Errorf("%s: it belongs to %d:%d now", c.name, st.Uid, st.Gid)
 		}
 		alone(t, path)
 	}
