@@ -1,0 +1,82 @@
+#!/bin/bash
+# shellcheck disable=SC1091,SC2016,SC2086,SC2154,SC2317 # lib.sh, beside it in the container, has constants and calls functions
+# The package where dpkg has none of Debian's helpers, as on the vendor's Yocto images, and in other roots.
+. /srv/lib.sh
+
+for helper in deb-systemd-helper deb-systemd-invoke; do mv /usr/bin/$helper /usr/bin/$helper.hidden; done
+check "installs without deb-systemd-helper" install_deb
+check "is enabled" systemctl is-enabled --quiet $unit
+await 10 "is active" systemctl is-active --quiet $unit
+start_cloud
+lead_to_cloud
+provision
+await 15 "is online" online
+before=$(pid) kept=$(token)
+check "is upgraded" install_deb /srv/next.deb
+new_process() { differ "$before" "$(pid)" && differ 0 "$(pid)"; }
+await 10 "is restarted" new_process
+await 15 "is online" online
+check "with the same token" same "$kept" "$(token)"
+systemctl disable -q --now $unit
+check "is upgraded while disabled" install_deb
+sleep 1
+check "stays disabled" refuse systemctl is-enabled --quiet $unit
+check "stays stopped" refuse systemctl is-active --quiet $unit
+systemctl mask -q $unit
+check "is upgraded while masked" install_deb /srv/next.deb
+check "stays masked" same "$(systemctl is-enabled $unit 2>/dev/null)" masked
+systemctl unmask -q $unit
+systemctl enable -q --now $unit
+check "is removed" dpkg -r spoke-zone-agent
+check "is stopped" refuse systemctl is-active --quiet $unit
+check "its link is gone" same "$(find /etc/systemd -name '*spoke*')" ""
+check "is purged" dpkg -P spoke-zone-agent
+check "state is gone" refuse test -e /var/lib/spoke-zone-agent
+check "the token file is as it was" same "$kept" "$(token)"
+for helper in deb-systemd-helper deb-systemd-invoke; do mv /usr/bin/$helper.hidden /usr/bin/$helper; done
+userdel spoke-zone-agent 2>/dev/null
+groupdel spoke-zone 2>/dev/null
+
+# Another root, by chroot: no systemd runs in it.
+mkdir -p /run/upper /run/work /run/target
+mount -t overlay -o lowerdir=/srv/target,upperdir=/run/upper,workdir=/run/work none /run/target
+mount -t proc none /run/target/proc # as those who build images do
+installed_in() {
+	local root=$1
+	check "$2: is enabled there" test -L "$root/etc/systemd/system/multi-user.target.wants/$unit"
+	check "$2: has its accounts there" grep -q '^spoke-zone-agent:' "$root/etc/passwd"
+	check "$2: has its drop box there" same "$(stat -c %a "$root$spool/log")" 1777
+	check "$2: has the vendor's directory there" test -d "$root/etc/spoke-zone"
+	check "$2: made no identity file" refuse test -e "$root$identity"
+	check "$2: left this system alone" refuse ls -d /etc/systemd/system/multi-user.target.wants/$unit $spool /var/lib/spoke-zone-agent /usr/bin/spoke-zone-agent
+	check "$2: and its accounts" refuse grep -q '^spoke-zone' /etc/passwd /etc/group
+	check "$2: started nothing" refuse grep -xs spoke-zone-agent /proc/[0-9]*/comm
+}
+check "dpkg --root: installs" dpkg --root=/run/target -i /srv/agent.deb
+installed_in /run/target "dpkg --root"
+mkdir -p /run/target/etc/spoke-zone
+echo "mqtt_username = x" >/run/target$identity
+check "dpkg --root: is upgraded" dpkg --root=/run/target -i /srv/next.deb
+check "dpkg --root: is purged" dpkg --root=/run/target -P spoke-zone-agent
+check "dpkg --root: state is gone" refuse test -e /run/target/var/spool/spoke-zone-agent
+check "dpkg --root: the token file is not" grep -qx 'mqtt_username = x' /run/target$identity
+umount /run/target/proc /run/target
+
+# An image builder: scripts run outside of the root, with DPKG_ROOT.
+image() { DPKG_ROOT='' dpkg --root=/run/image --force-script-chrootless "$@"; }
+for dir in etc/systemd/system var/lib/dpkg/info var/lib/dpkg/updates usr; do mkdir -p /run/image/$dir; done
+touch /run/image/var/lib/dpkg/status /run/image/etc/passwd /run/image/etc/group /run/image/etc/shadow /run/image/etc/gshadow
+for helpers in "with helpers" "without helpers"; do
+	if [ "$helpers" = "without helpers" ]; then
+		for helper in deb-systemd-helper deb-systemd-invoke; do mv /usr/bin/$helper /usr/bin/$helper.hidden; done
+	fi
+	check "DPKG_ROOT $helpers: installs" image -i /srv/agent.deb
+	installed_in /run/image "DPKG_ROOT $helpers"
+	echo "mqtt_username = x" >/run/image$identity
+	check "DPKG_ROOT $helpers: is upgraded" image -i /srv/next.deb
+	check "DPKG_ROOT $helpers: is purged" image -P spoke-zone-agent
+	check "DPKG_ROOT $helpers: state and links are gone" same "$(find /run/image/etc/systemd /run/image/var/spool /run/image/var/lib/systemd -name '*spoke*' 2>/dev/null)" ""
+	check "DPKG_ROOT $helpers: the token file is not" grep -qx 'mqtt_username = x' /run/image$identity
+	rm -r /run/image/etc/spoke-zone
+	for file in passwd group shadow gshadow; do : >/run/image/etc/$file; done
+done
