@@ -93,7 +93,7 @@ func Advice(sources []Source, refusal int) string {
 	case len(sources) == 0:
 		return ""
 	case len(missing) > 0:
-		return fmt.Sprintf("%s is known from no source, and without it no token is renewed: set it under [identity]; looked for in %s",
+		return fmt.Sprintf("no source tells %s, and without it no token is renewed: set it under [identity]; looked for in %s",
 			strings.Join(missing, " and "), places(sources, missing))
 	case refusal != http.StatusBadRequest:
 		return ""
@@ -105,7 +105,16 @@ func Advice(sources []Source, refusal int) string {
 		strings.Join(used, " and "))
 }
 
-func placeName(name string) string { return strings.ReplaceAll(name, "_", " ") }
+// placeName is the name of a source in a sentence.
+func placeName(name string) string {
+	switch name {
+	case "identity_file":
+		return "the identity file"
+	case "settings":
+		return "the settings"
+	}
+	return name
+}
 
 func places(sources []Source, keys []string) string {
 	var names []string

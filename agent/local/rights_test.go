@@ -17,6 +17,7 @@ func willing() *Server {
 			return TokenAnswer{Token: "a.b.c", Expires: time.Unix(1e9, 0)}, nil
 		},
 		Renew: func(context.Context, string) error { return nil },
+		Adopt: func(context.Context, string, string) error { return nil },
 		Check: func(context.Context, string) error { return nil },
 		Fetch: func(context.Context, string) error { return nil },
 		Add: func(_ context.Context, typ, module, name string, r io.Reader) (Item, error) {
@@ -32,15 +33,18 @@ func TestRightsGoByThePeersCredentials(t *testing.T) {
 		body         string
 		status       int // for whom may
 		all          bool
+		root         bool // and ourselves, alone
 	}
 	calls := []right{
-		{"GET", "/v1/status", "", 200, true},
-		{"GET", "/v1/ota", "", 200, true},
-		{"GET", "/v1/accounts/device/token", "", 200, false},
-		{"POST", "/v1/accounts/device/renew", "", 200, false},
-		{"POST", "/v1/ota/app/check", "", 200, false},
-		{"POST", "/v1/ota/app/fetch", "", 200, false},
-		{"POST", "/v1/data-files?type=log", "line\n", 201, false},
+		{"GET", "/v1/status", "", 200, true, false},
+		{"GET", "/v1/ota", "", 200, true, false},
+		{"GET", "/metrics", "", 200, true, false},
+		{"GET", "/v1/accounts/device/token", "", 200, false, false},
+		{"POST", "/v1/accounts/device/renew", "", 200, false, false},
+		{"POST", "/v1/ota/app/check", "", 200, false, false},
+		{"POST", "/v1/ota/app/fetch", "", 200, false, false},
+		{"POST", "/v1/accounts/device/adopt", `{"token":"a.b.c"}`, 200, false, true},
+		{"POST", "/v1/data-files?type=log", "line\n", 201, false, false},
 	}
 	peers := []struct {
 		name    string
@@ -54,7 +58,8 @@ func TestRightsGoByThePeersCredentials(t *testing.T) {
 		for _, c := range calls {
 			for _, p := range peers {
 				want := c.status
-				if !c.all && !p.trusted {
+				may := c.all || p.trusted && (!c.root || p.peer.uid == root.uid || p.peer.uid == self.uid)
+				if !may {
 					want = http.StatusForbidden
 				}
 				change := func(*http.Request) {}
@@ -65,7 +70,7 @@ func TestRightsGoByThePeersCredentials(t *testing.T) {
 				if got != want {
 					t.Errorf("%s %s by %s: got %d %s, want %d", c.method, c.path, p.name, got, body, want)
 				}
-				if got == http.StatusForbidden && !strings.Contains(body, "only root and members of group spoke-zone may") {
+				if got == http.StatusForbidden && !c.root && !strings.Contains(body, "only root and members of group spoke-zone may") {
 					t.Errorf("%s %s by %s: the answer %s does not say who may", c.method, c.path, p.name, body)
 				}
 			}
