@@ -37,6 +37,7 @@ type cloud struct {
 	n       int
 	expires map[string]time.Time
 	dead    map[string]bool
+	strange string            // it makes the cloud answer 500
 	fault   func(n int) error // before anything is done
 	lose    func(n int) bool  // the answer, after it was done
 	calls   []time.Time
@@ -79,6 +80,8 @@ func (c *cloud) login(ctx context.Context, tok Token) (string, error) {
 	}
 	exp, ok := c.expires[tok.Raw()]
 	switch left := time.Until(exp); {
+	case tok.Raw() == c.strange:
+		return "", statusError{code: 500}
 	case !ok || c.dead[tok.Raw()]:
 		return "", statusError{code: 401}
 	case left > 12*time.Hour:

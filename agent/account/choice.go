@@ -9,7 +9,7 @@ func (k *Keeper) candidates() []Token {
 	all := []Token{k.foreign, k.slots.Next, k.slots.Cur}
 	if k.doubtful {
 		all = []Token{k.slots.Next, k.slots.Cur}
-		if k.refusedOurs || k.lost() {
+		if k.stuck() {
 			all = append(all, k.foreign)
 		}
 	}
@@ -18,6 +18,9 @@ func (k *Keeper) candidates() []Token {
 
 // lost reports whether ours is past the point of no return.
 func (k *Keeper) lost() bool { return past(k.now(), k.ourWindow().Closes) }
+
+// stuck reports whether ours does not serve, as far as the cloud has said.
+func (k *Keeper) stuck() bool { return k.refusedOurs || k.lost() }
 
 // subject is the token that the next login presents. Where the cloud answers
 // with an error that says nothing of the token, the next one has its turn: some

@@ -128,7 +128,7 @@ func (k *Keeper) next(now time.Time) time.Time {
 		return later(now, k.notBefore(now, nudgeGap))
 	case h.Last != None:
 		h.At = now.Add(-time.Since(k.attempted))
-		h.Forced = h.Forced || k.unjudged()
+		h.Forced = h.Forced || !k.foreign.IsZero() && (!k.doubtful || k.stuck())
 		return k.Schedule.Next(now, k.window(), h)
 	case h.Forced || k.unjudged():
 		return later(now, k.notBefore(now, minGap))

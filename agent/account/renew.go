@@ -65,8 +65,8 @@ func (k *Keeper) failed(tok Token, err error) {
 func (k *Keeper) refused(tok Token) {
 	switch {
 	case tok.Same(k.foreign):
-		if !k.doubtful {
-			k.history.Failures, k.history.Last = 0, None
+		if !k.doubtful && !k.stuck() {
+			k.history.Failures, k.history.Last = 0, None // ours is asked for when it is due
 		}
 		k.doubtful = true
 		k.st.FileError = "the cloud refuses the token in the identity file"
