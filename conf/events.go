@@ -46,7 +46,7 @@ func (e *eventSource) close() {
 
 // stop goes on without events. It is said once, for there is no way back.
 func (e *eventSource) stop(err error) {
-	e.log.Warn("file changes are looked for every 30 s only", "err", fmt.Errorf("inotify: %w", err))
+	e.log.Warn("file changes are looked for every minute only", "err", fmt.Errorf("inotify: %w", err))
 	e.close()
 	e.watcher, e.names, e.errs = nil, nil, nil
 }

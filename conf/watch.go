@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	pollEvery = 30 * time.Second
+	pollEvery = time.Minute
 	settle    = 300 * time.Millisecond
 	// settleAtMost bounds how long changes that follow on each other are
 	// waited for.
@@ -46,7 +46,7 @@ func NewWatcher(paths []string, log *slog.Logger) *Watcher {
 // stat(2) shows is a change: whoever is told compares the contents.
 //
 // Most changes come as events of the directories. Those that have none, such as
-// a directory above that was replaced, are found within 30 s by looking. Without
+// a directory above that was replaced, are found within a minute by looking. Without
 // inotify, which has limits of its own, that is how all are found.
 func (w *Watcher) Run(ctx context.Context, changed func()) error {
 	events := w.open(w.log)

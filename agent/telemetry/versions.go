@@ -6,14 +6,12 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"sync"
 	"time"
 )
 
-// changeCheck is how often Versions looks for a change between two intervals.
-const changeCheck = 30 * time.Second
-
 // Versions publishes the installed software versions: a flat JSON object from
-// module key to version, at an interval and as soon as one changes. Set its
+// module key to version, at an interval and, after a Nudge, if one has changed. Set its
 // fields before Run.
 type Versions struct {
 	Every   time.Duration // 60 s in MRS's SDK
@@ -22,6 +20,22 @@ type Versions struct {
 	Online  func() (online bool, changed <-chan struct{})
 	Alive   func() // called at each turn of the loop; may be nil
 	Log     *slog.Logger
+
+	once   sync.Once
+	nudged chan struct{}
+}
+
+// Nudge asks for a look at the versions now.
+func (v *Versions) Nudge() {
+	select {
+	case v.bell() <- struct{}{}:
+	default: // a look is due already
+	}
+}
+
+func (v *Versions) bell() chan struct{} {
+	v.once.Do(func() { v.nudged = make(chan struct{}, 1) })
+	return v.nudged
 }
 
 // Run publishes while the session is online until ctx is done.
@@ -33,27 +47,32 @@ func (v *Versions) Run(ctx context.Context) error {
 			v.Alive()
 		}
 		online, changed := v.Online()
-		wait := max(v.Every, time.Second)
-		if online {
-			now := v.Read(ctx)
-			if len(now) > 0 && (at.IsZero() || time.Since(at) >= v.Every || !maps.Equal(now, last)) {
-				if v.publish(ctx, now) {
-					last, at = now, time.Now()
-				}
-			}
-			wait = min(wait, changeCheck)
-		} else {
+		if !online {
 			at = time.Time{} // publish at once when the session is back
+		} else if now := v.Read(ctx); len(now) > 0 && (at.IsZero() || time.Since(at) >= v.Every || !maps.Equal(now, last)) {
+			if v.publish(ctx, now) {
+				last, at = now, time.Now()
+			}
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(v.wait(at))
 		select {
 		case <-ctx.Done():
 		case <-changed:
+		case <-v.bell():
 		case <-timer.C:
 		}
 		timer.Stop()
 	}
 	return nil
+}
+
+// wait is until the next time to publish, or to try again.
+func (v *Versions) wait(at time.Time) time.Duration {
+	every := max(v.Every, time.Second)
+	if at.IsZero() {
+		return every
+	}
+	return max(every-time.Since(at), time.Second)
 }
 
 func (v *Versions) publish(ctx context.Context, versions map[string]string) bool {

@@ -53,6 +53,11 @@ func (p *post) count() int {
 }
 
 func startVersions(t *testing.T) (*post, func()) {
+	p, _, stop := startNudged(t)
+	return p, stop
+}
+
+func startNudged(t *testing.T) (*post, *Versions, func()) {
 	p := &post{start: time.Now(), now: map[string]string{"display": "1.0", "can-1": "7"}}
 	p.online.Set(true)
 	v := &Versions{
@@ -62,7 +67,7 @@ func startVersions(t *testing.T) (*post, func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- v.Run(ctx) }()
-	return p, func() {
+	return p, v, func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -84,12 +89,15 @@ func TestVersionsArePublishedEachInterval(t *testing.T) {
 
 func TestChangedVersionIsPublishedBeforeTheInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, stop := startVersions(t)
+		p, v, stop := startNudged(t)
+		time.Sleep(10 * time.Second)
+		v.Nudge() // without a change
 		time.Sleep(10 * time.Second)
 		p.set(func() { p.now = map[string]string{"display": "2.0"} })
+		v.Nudge()
 		time.Sleep(30 * time.Second)
 		stop()
-		if len(p.at) != 2 || p.at[1] > 10*time.Second+changeCheck || p.payloads[1] != `{"display":"2.0"}` {
+		if len(p.at) != 2 || p.at[1] != 20*time.Second || p.payloads[1] != `{"display":"2.0"}` {
 			t.Fatalf("got %v %q", p.at, p.payloads)
 		}
 	})
@@ -120,7 +128,7 @@ func TestFailedPublishIsTriedAgain(t *testing.T) {
 		p.set(func() { p.err = errors.New("unconfirmed") })
 		time.Sleep(2 * time.Minute)
 		p.set(func() { p.err = nil })
-		time.Sleep(changeCheck)
+		time.Sleep(time.Minute)
 		stop()
 		if len(p.at) != 2 {
 			t.Fatalf("got %v", p.at)
