@@ -82,16 +82,20 @@ await 15 "is online with its own watchdog" online
 # Tokens
 cat "$(factory -60s)" >$identity # expired, and in the cloud's grace
 before=$(token)
-await 30 "takes an expired token that the vendor wrote and renews it by itself" token_is_not "$before"
+await 30 "replaces an expired token that somebody wrote by its own" token_is_not "$before"
 check "keeps owner and mode again" same "$(owner $identity)" 640:root:root
 await 15 "is online with it" online
 check "no file is left beside it" same "$(ls -A /etc/spoke-zone)" spoke-zone.conf
 
-# A file of a vendor who is not root
+# A gateway that was off for too long, whose vendor lets a group read the file
+systemctl stop $unit
+rm -rf /var/lib/spoke-zone-agent
 chown root:adm $identity
-cat "$(factory 1h)" >$identity # worth less than the agent's own
+cat "$(factory -60s)" >$identity
 before=$(token)
-await 10 "replaces the token in a file of a group that is not root's" token_is_not "$before"
+check "starts with an expired token and no state" systemctl start $unit
+await 30 "renews it by itself, in a file of a group that is not root's" token_is_not "$before"
+await 15 "is online with the new one" online
 check "keeps group and mode" same "$(owner $identity)" 640:root:adm
 
 # Data files and releases
