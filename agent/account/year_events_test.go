@@ -13,13 +13,13 @@ func (d *device) happenings() []*happening {
 	start := d.now()
 	d.linked = true
 	all := []*happening{
-		{"network", start, d.network},
-		{"cloud", start, d.cloud},
-		{"clock", start, d.timeSync},
-		{"identity file", start, d.meddle},
-		{"other program", start, d.otherProgram},
-		{"look", start, func() time.Duration { return 6 * time.Hour }},
-		{"power", start, [](func() time.Duration){d.alwaysOn, d.shifts, d.whim, d.sleeper}[d.seed%4]},
+		{start, d.network},
+		{start, d.cloud},
+		{start, d.timeSync},
+		{start, d.meddle},
+		{start, d.otherProgram},
+		{start, func() time.Duration { return 6 * time.Hour }},
+		{start, [](func() time.Duration){d.alwaysOn, d.shifts, d.whim, d.sleeper}[d.seed%4]},
 	}
 	for _, h := range all {
 		h.next = start.Add(d.exp(12 * time.Hour))

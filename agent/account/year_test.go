@@ -12,7 +12,6 @@ import (
 
 // A happening comes again and again.
 type happening struct {
-	name string
 	next time.Time
 	fire func() (wait time.Duration)
 }
