@@ -41,6 +41,9 @@ func line(tok account.Status, session mqtt.Status, uploads upload.Status) string
 		text = "TOKEN LOST since " + short(closes) + ": a person must bring a new one (spoke-zone-agent adopt); " + text
 	case tok.State == account.Rejected:
 		text += ", token refused: " + tok.LastError
+		if !closes.IsZero() {
+			text += ", no return after " + short(closes)
+		}
 	case tok.State == account.Failing && !closes.IsZero():
 		text += fmt.Sprintf(", token not renewed in %d attempts, no return after %s", tok.Failures, short(closes))
 	case !until.IsZero():
