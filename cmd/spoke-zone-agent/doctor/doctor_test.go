@@ -146,6 +146,9 @@ func TestEachIllnessIsFoundAndCured(t *testing.T) {
 		{"no uuid", func(t *testing.T, w *ward) { w.identity = "cpu_id = 0a1b\nmqtt_username = e30.e30.c2ln\n" }, "uuid", Fail, "settings: absent; identity_file: absent", "[identity] uuid"},
 		{"two that differ", func(t *testing.T, w *ward) { w.settings = "[identity]\ncpu_id = other\n" }, "cpu_id", Warn, `settings: "other", used; identity_file: "0a1b"`, "try another"},
 		{"one that the cloud refuses", func(t *testing.T, w *ward) { w.status.Token.Refusal = 400 }, "cpu_id", Fail, `the cloud answered 400`, "compare with the device's entry"},
+		{"one that the daemon cannot read", func(t *testing.T, w *ward) {
+			w.status.Identity.Sources = []local.Source{{Key: "cpu_id", Name: "identity_file", State: "absent"}}
+		}, "cpu_id", Fail, "the daemon cannot read identity_file there", "[identity] cpu_id"},
 		{"a clock in 1970", func(t *testing.T, w *ward) {
 			w.running = local.ErrNotRunning
 			w.now = func() time.Time { return time.Unix(100, 0) }

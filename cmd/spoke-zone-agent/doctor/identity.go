@@ -99,6 +99,9 @@ func (p *patient) key(key string) []Finding {
 		}
 	}
 	text := strings.Join(seen, "; ")
+	if used.Value != "" && p.hidden(used) {
+		return fail(text+"; but the daemon cannot read "+used.Name+" there", "set it as [identity] "+key+", or spoke-zone-agent reload if the file is new: the unit keeps some files from the daemon")
+	}
 	refused := p.up() && p.status.Token.Refusal == 400
 	switch {
 	case used.Value == "" && errors.Is(p.idErr, fs.ErrPermission):
@@ -112,4 +115,14 @@ func (p *patient) key(key string) []Finding {
 		return warn(text, "if the cloud refuses to renew, try another one as [identity] "+key)
 	}
 	return ok(text)
+}
+
+// hidden reports a source that we see and the daemon, in its sandbox, does not.
+func (p *patient) hidden(s agent.Source) bool {
+	for _, d := range p.status.Identity.Sources {
+		if p.up() && d.Key == s.Key && d.Name == s.Name {
+			return d.State == "absent"
+		}
+	}
+	return false
 }
