@@ -17,7 +17,7 @@ GOBUILD = go build -trimpath -buildvcs=false -tags nethttpomithttp2 -gcflags=all
 TARGETS = amd64:amd64: arm64:arm64: armv7:arm:7 armv5:arm:5
 MAX_ARMV7 = 9000000
 
-.PHONY: help build demo test race fuzz bench lint arm cross deb reproducible man integration test-system clock1970 clean
+.PHONY: help build demo test race year fuzz bench lint arm cross deb reproducible man integration test-system clock1970 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ test: ## every test, the concurrent packages with the race detector
 
 race: ## every test with the race detector
 	CGO_ENABLED=1 go test -race ./...
+
+year: ## a year of 1,000 simulated devices (minutes); SEED=n repeats one
+	SEED=$(SEED) go test -tags long -timeout 30m -run 'TestYear$$' -v ./agent/account
 
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	FUZZTIME=$(FUZZTIME) .ci/fuzz

@@ -28,6 +28,13 @@ func (d *identity) set(c conf.Identity, f conf.IdentityFile) {
 	d.file, d.sources = f, sources
 }
 
+// last is what the identity file said before.
+func (d *identity) last() (cpuID, uuid string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.file.CPUID, d.file.UUID
+}
+
 // answered notes what the cloud thinks of the identity.
 func (d *identity) answered(err error) {
 	d.mu.Lock()
@@ -52,7 +59,8 @@ func (g *generation) login(ctx context.Context, tok account.Token) (string, erro
 	case id.UUID == "":
 		return "", errors.New("uuid is unknown: set [identity] uuid")
 	}
-	raw, err := g.api.LoginDevice(ctx, id)
+	var raw string
+	err := g.clock.Try(func() (err error) { raw, err = g.api.LoginDevice(ctx, id); return err })
 	g.device.answered(err)
 	return raw, err
 }
@@ -101,6 +109,9 @@ func (g *generation) readIdentity() {
 	f, err := conf.ReadIdentity(g.conf.Paths.Identity)
 	if f.Warning != nil {
 		g.Log.Warn("identity file", "task", "identity", "err", f.Warning)
+	}
+	if err != nil && f.UUID == "" { // a torn file does not make us forget who we are
+		f.CPUID, f.UUID = g.device.last()
 	}
 	g.device.set(g.conf.Identity, f)
 	g.keeper.Offer(f.Token, err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/mqtt"
@@ -17,7 +18,11 @@ const password = "-"
 func (g *generation) newSession(dialer *mqtt.Dialer) *mqtt.Session {
 	c := g.conf.MQTT
 	return &mqtt.Session{
-		Dial: dialer.Dial, Broker: dialer.String(), Credential: g.credential,
+		Dial: func(ctx context.Context) (conn net.Conn, err error) {
+			err = g.clock.Try(func() (err error) { conn, err = dialer.Dial(ctx); return err })
+			return conn, err
+		},
+		Broker: dialer.String(), Credential: g.credential,
 		Clean: c.Session == "clean", KeepAlive: c.KeepAlive, Timeout: g.conf.Cloud.Timeout,
 		OnAccepted: func(c mqtt.Credential) { g.keeper.Prove(g.tokenIn(c)) },
 		OnRefused:  func(c mqtt.Credential, err error) { g.keeper.Reject(g.tokenIn(c), err) },

@@ -98,7 +98,7 @@ var table = []Setting{
 	{"token", "grace", "12h", "0s to 30d",
 		"How long after its expiry the server still renews a token.",
 		func(s scope) value { return durationValue{&s.config.Token.Grace, 0, month} }},
-	{"token", "spread", "4h", "0s to renew_before",
+	{"token", "spread", "5m", "0s to renew_before",
 		"How far the renewals of a fleet are spread inside the window.",
 		func(s scope) value { return durationValue{&s.config.Token.Spread, 0, month} }},
 

@@ -39,7 +39,7 @@ func TestDefaultsAreThoseOfTheManual(t *testing.T) {
 			Commands: "/etc/spoke-zone-agent/commands.d",
 		},
 		Cloud:       Cloud{URL: "https://api.spoke.zone", Timeout: 30 * time.Second},
-		Token:       Token{RenewBefore: 12 * time.Hour, Grace: 12 * time.Hour, Spread: 4 * time.Hour},
+		Token:       Token{RenewBefore: 12 * time.Hour, Grace: 12 * time.Hour, Spread: 5 * time.Minute},
 		MQTT:        MQTT{Broker: "mqtts://io.spoke.zone:8883", KeepAlive: 20 * time.Second, Session: "persistent"},
 		Outbox:      Outbox{MaxBytes: 16 << 20},
 		Telemetry:   Telemetry{VersionsInterval: time.Minute, LocationInterval: 15 * time.Second, LocationSource: "auto"},
