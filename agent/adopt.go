@@ -49,7 +49,9 @@ func (g *generation) loginOrAdopted(ctx context.Context, tok account.Token) (str
 	if raw := g.adopted.take(); raw != "" {
 		return raw, nil
 	}
-	return g.login(ctx, tok)
+	raw, err := g.login(ctx, tok)
+	g.device.answered(err)
+	return raw, err
 }
 
 // adopt proves a token that a person brought by presenting it to the cloud, and
@@ -64,10 +66,11 @@ func (g *generation) adopt(ctx context.Context, name, raw string) error {
 	}
 	g.adopted.one.Lock()
 	defer g.adopted.one.Unlock()
-	fresh, err := g.login(ctx, tok)
+	fresh, err := g.login(ctx, tok) // a refusal says nothing of the token in use
 	if err != nil {
 		return fmt.Errorf("the cloud does not accept the token, nothing was changed: %w", err)
 	}
+	g.device.answered(nil)
 	if err := g.takeOver(ctx, tok); err != nil {
 		return err
 	}

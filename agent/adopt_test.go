@@ -125,7 +125,7 @@ func TestATokenThatTheCloudRefusesChangesNothing(t *testing.T) {
 		}
 		cloud.MustSet(cloudtest.Unreachable, cloudtest.Switch{})
 		time.Sleep(time.Hour)
-		if s := gw.g.status(); gw.inUse() != before || gw.identityFile(t) != file || s.Token.State != "valid" || s.MQTT.State != "online" {
+		if s := gw.g.status(); gw.inUse() != before || gw.identityFile(t) != file || s.Token.State != "valid" || s.Token.Refusal != 0 || s.Identity.Advice != "" || s.MQTT.State != "online" {
 			t.Errorf("afterwards: %+v, %+v", s.Token, s.MQTT)
 		}
 		gw.stop(t)

@@ -61,7 +61,6 @@ func (g *generation) login(ctx context.Context, tok account.Token) (string, erro
 	}
 	var raw string
 	err := g.clock.Try(func() (err error) { raw, err = g.api.LoginDevice(ctx, id); return err })
-	g.device.answered(err)
 	return raw, err
 }
 

@@ -123,7 +123,11 @@ func (m *metricsText) sample(name, typ, help string, v float64, labels []string)
 	if len(pairs) > 0 {
 		m.WriteString("{" + strings.Join(pairs, ",") + "}")
 	}
-	m.WriteString(" " + strconv.FormatFloat(v, 'g', -1, 64) + "\n")
+	form := byte('f')
+	if math.Abs(v) >= 1e15 {
+		form = 'g'
+	}
+	m.WriteString(" " + strconv.FormatFloat(v, form, -1, 64) + "\n")
 }
 
 var labelEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
