@@ -66,8 +66,8 @@ func (g *generation) openRelease(ctx context.Context, id string, header http.Hea
 			Status: res.StatusCode, Header: res.Header, Body: g.processors.use(res.Body), URL: res.Request.URL.String(),
 			ToClose: res.ContentLength < 0 && !slices.Contains(res.TransferEncoding, "chunked"),
 		}
-		if res.StatusCode == http.StatusUnauthorized && res.Request.URL.Host == g.api.Base.Host {
-			// from another host it would be no word on our token, which went to none
+		if res.StatusCode == http.StatusUnauthorized && res.Request.Header.Get("X-Access-Token") != "" {
+			// without the token it would be no word on it
 			_ = out.Body.Close()
 			return &api.StatusError{Method: http.MethodGet, Path: res.Request.URL.Path, Status: res.StatusCode}
 		}

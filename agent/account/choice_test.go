@@ -134,3 +134,34 @@ func TestOldCopyDoesNotTakeTheNewTokensPlace(t *testing.T) {
 		r.stop()
 	})
 }
+
+func TestOneFalseRefusalDoesNotCostTheOnlyLivingToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(7 * 24 * time.Hour)
+		r := newRig(t, c, t.TempDir(), c.issue())
+		_, superseded, _ := r.Current(t.Context())
+		<-superseded // Next is never proven: nobody uses it
+		living := r.current(t)
+		time.Sleep(time.Until(r.Schedule.Window(living).Opens) - time.Hour)
+		c.mu.Lock()
+		refusals := 1
+		c.fault = func(int) error {
+			if refusals--; refusals >= 0 {
+				return statusError{code: 403}
+			}
+			return nil
+		}
+		c.mu.Unlock()
+		_ = r.Renew(t.Context())
+		raw, _ := r.file.read()
+		r.Offer(raw, nil)
+		time.Sleep(24 * time.Hour)
+		if tok := r.current(t); !c.usable(tok) {
+			t.Fatalf("%v: %s", tok, r.reason())
+		}
+		if raw, _ := r.file.read(); raw != r.current(t).Raw() {
+			t.Error("the identity file holds another token")
+		}
+		r.stop()
+	})
+}

@@ -144,6 +144,7 @@ func (k *Keeper) consider(o offer) {
 		return
 	}
 	tok, err := ParseToken(o.raw, k.Names)
+	newer := tok.Expires.After(k.slots.use().Expires)
 	switch {
 	case err != nil:
 		k.st.FileError = "token in the identity file: " + err.Error()
@@ -155,7 +156,8 @@ func (k *Keeper) consider(o offer) {
 			k.slots.Seen = d
 			k.keep()
 		}
-	case tok.digest() == k.slots.Seen || k.slots.has(tok) || k.outdated(tok): // left behind when a write back failed, or restored
+	case newer && k.slots.has(tok): // the cloud has yet to say which of ours it takes
+	case !newer && (tok.digest() == k.slots.Seen || k.slots.has(tok) || k.outdated(tok)): // left behind when a write back failed, or restored
 		k.correct()
 	default:
 		k.foreign, k.doubtful, k.turn = tok, false, 0

@@ -61,7 +61,9 @@ func (k *Keeper) failed(tok Token, err error) {
 	k.Log.Warn("token not renewed", "err", err, "attempt", k.history.Failures, "token", tok)
 }
 
-// refused falls back to another token where there is one.
+// refused falls back to the token before the newest while that can still be
+// renewed. Neither is dropped: a single refusal may be an error, and until the
+// cloud has accepted one of them, each may be the only one that lives.
 func (k *Keeper) refused(tok Token) {
 	switch {
 	case tok.Same(k.foreign):
@@ -70,12 +72,15 @@ func (k *Keeper) refused(tok Token) {
 		}
 		k.doubtful = true
 		k.st.FileError = "the cloud refuses the token in the identity file"
-	case tok.Same(k.slots.Next):
+	case tok.Same(k.slots.Next) && !k.slots.Cur.IsZero() && !past(k.now(), k.Schedule.Window(k.slots.Cur).Closes):
 		k.Log.Warn("new token refused, falling back to the one before", "token", tok)
-		k.slots.Next = Token{}
-		k.history.Failures, k.history.Last, k.history.Forced = 0, None, true // the one before is asked for at once
+		k.slots.Cur, k.slots.Next = k.slots.Next, k.slots.Cur
+		if !k.refusedOurs { // the one before is asked for at once, the two in turn not
+			k.history.Failures, k.history.Last, k.history.Forced = 0, None, true
+		}
+		k.refusedOurs = true
 		k.keep()
-		k.announce(k.slots.Cur)
+		k.announce(k.slots.use())
 	default:
 		k.refusedOurs = true
 	}

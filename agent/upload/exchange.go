@@ -17,7 +17,7 @@ func (u *Uploader) exchange(ctx context.Context, it *item, f *os.File) error {
 			return u.doom(it, err)
 		}
 		u.sending(it, 0, end-it.Offset)
-		id, err := u.CreateDataFile(ctx, it.Type, it.Module)
+		id, err := u.register(ctx, it)
 		if err != nil {
 			return u.failed(ctx, it, create, err)
 		}
@@ -40,6 +40,19 @@ func (u *Uploader) exchange(ctx context.Context, it *item, f *os.File) error {
 		return u.failed(ctx, it, put, err)
 	}
 	return u.delivered(it, f)
+}
+
+// finish is how long a registration that is under way at a stop may take to
+// end: without its answer the file would be registered again.
+const finish = 5 * time.Second
+
+// register makes the first request. A stop lets it end, within a bound.
+func (u *Uploader) register(ctx context.Context, it *item) (string, error) {
+	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(finish, cancel) })
+	defer stop()
+	return u.CreateDataFile(call, it.Type, it.Module)
 }
 
 // nextEnd returns where the next part of it ends.
