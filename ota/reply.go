@@ -118,6 +118,8 @@ func partial(a ask, r Response) verdict {
 	case a.Mark.ETag != "" && r.Header.Get("ETag") != "" && r.Header.Get("ETag") != a.Mark.ETag,
 		a.Mark.Modified != "" && r.Header.Get("Last-Modified") != "" && r.Header.Get("Last-Modified") != a.Mark.Modified:
 		return verdict{action: restart, why: "the file has changed"}
+	case !a.Ranged && a.Offset > 0:
+		return verdict{action: restart, why: "a part came although the whole was asked for"}
 	case a.From == a.Offset && a.Offset > 0 && v.urlKey != a.URLKey:
 		return verdict{action: compare, why: "the file comes from another place now"}
 	}
