@@ -34,21 +34,21 @@ const (
 // A Source is one place where the cpu_id or the uuid of the device may stand.
 type Source struct {
 	Key   string // KeyCPUID or KeyUUID
-	Name  string // settings, identity_file, or the path of a file of the system
+	Name  string // settings, identity_file, state (what that file said once), or a file of the system
 	Value string // "" if it is not there
 }
 
 // Sources lists every place where cpu_id and uuid are looked for, in the order
 // in which they count: of each key the first value is used. Files of the system
 // are those below root, "" outside of tests.
-func Sources(c conf.Identity, f conf.IdentityFile, root string) []Source {
+func Sources(c conf.Identity, f conf.IdentityFile, k Kept, root string) []Source {
 	all := []Source{
-		{KeyCPUID, "settings", c.CPUID}, {KeyCPUID, "identity_file", f.CPUID},
+		{KeyCPUID, "settings", c.CPUID}, {KeyCPUID, "identity_file", f.CPUID}, {KeyCPUID, "state", k.CPUID},
 	}
 	for _, h := range hardware {
 		all = append(all, Source{KeyCPUID, h.path, h.read(head(root + h.path))})
 	}
-	return append(all, Source{KeyUUID, "settings", c.UUID}, Source{KeyUUID, "identity_file", f.UUID})
+	return append(all, Source{KeyUUID, "settings", c.UUID}, Source{KeyUUID, "identity_file", f.UUID}, Source{KeyUUID, "state", k.UUID})
 }
 
 // Used is the source whose value of key is used; its Value is "" if none has

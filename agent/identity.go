@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"path/filepath"
@@ -16,23 +17,30 @@ import (
 type identity struct {
 	mu      sync.Mutex
 	file    conf.IdentityFile
+	kept    Kept     // what it said once
 	sources []Source // of cpu_id and uuid
 	refusal int      // HTTP status of the last login, if the cloud said no
 }
 
-// set takes over what the identity file says.
-func (d *identity) set(c conf.Identity, f conf.IdentityFile) {
-	sources := Sources(c, f, "")
+// set takes over what the identity file says, and what it said once.
+func (d *identity) set(c conf.Identity, f conf.IdentityFile, k Kept) {
+	sources := Sources(c, f, k, "")
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.file, d.sources = f, sources
+	d.file, d.kept, d.sources = f, k, sources
 }
 
-// last is what the identity file said before.
-func (d *identity) last() (cpuID, uuid string) {
+func (d *identity) keptBefore() Kept {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.file.CPUID, d.file.UUID
+	return d.kept
+}
+
+// password is the identity file's mqtt_password, or one that will do.
+func (d *identity) password() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return cmp.Or(d.file.Password, noPassword)
 }
 
 // answered notes what the cloud thinks of the identity.
@@ -76,6 +84,8 @@ func (g *generation) deviceID(tok account.Token) (id, source string) {
 		return g.device.file.DeviceID, "identity_file"
 	case tok.DeviceID != "":
 		return tok.DeviceID, "token"
+	case g.device.kept.DeviceID != "":
+		return g.device.kept.DeviceID, "state"
 	}
 	return "", ""
 }
@@ -109,10 +119,7 @@ func (g *generation) readIdentity() {
 	if f.Warning != nil {
 		g.Log.Warn("identity file", "task", "identity", "err", f.Warning)
 	}
-	if err != nil && f.UUID == "" { // a torn file does not make us forget who we are
-		f.CPUID, f.UUID = g.device.last()
-	}
-	g.device.set(g.conf.Identity, f)
+	g.device.set(g.conf.Identity, f, g.keep(f)) // a torn file does not make us forget who we are
 	g.keeper.Offer(f.Token, err)
 }
 

@@ -147,12 +147,11 @@ func TestTheIdentityFileIsALinkIntoAWritablePartition(t *testing.T) {
 	})
 }
 
-// A device whose identity file is gone goes on with the token of its state
-// directory, wherever that is.
+// A device whose identity file is gone goes on with the token, the cpu_id and
+// the uuid of its state directory, wherever that is, also after a reboot.
 func TestTheIdentityFileGoesMissing(t *testing.T) {
 	inADisk(t, func(t *testing.T, dir string, gw *gateway) {
 		gw.conf.Paths.State = filepath.Join(dir, "rw_data", "deep", "agent")
-		gw.conf.Identity.CPUID, gw.conf.Identity.UUID = gw.device.CPUID, gw.device.UUID
 		gw.start(t)
 		time.Sleep(time.Hour)
 		gw.stop(t)

@@ -48,25 +48,26 @@ func TestCPUIDIsLookedForInOrder(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		settings     string
-		file         string
+		file, kept   string
 		system       map[string]string
 		value, where string
 	}{
-		{"the settings", "s", "f", all, "s", "settings"},
-		{"the identity file", "", "f", all, "f", "identity_file"},
-		{"the device tree", "", "", all, "10000000abcdef", deviceTree},
-		{"the SoC", "", "", without(deviceTree), "0A1B2C", soc},
-		{"cpuinfo", "", "", without(deviceTree, soc), "00000000deadbeef", cpuinfo},
-		{"nothing", "", "", nil, "", ""},
-		{"zeros are no number", "", "", map[string]string{deviceTree: "0000000000000000\x00", soc: "\n", cpuinfo: "Serial : 0000000000000000\n"}, "", ""},
-		{"nor is what does not print", "", "", map[string]string{deviceTree: "\x01\x02\xff\x00", soc: strings.Repeat("7", 300)}, "", ""},
+		{"the settings", "s", "f", "k", all, "s", "settings"},
+		{"the identity file", "", "f", "k", all, "f", "identity_file"},
+		{"what the identity file said once", "", "", "k", all, "k", "state"},
+		{"the device tree", "", "", "", all, "10000000abcdef", deviceTree},
+		{"the SoC", "", "", "", without(deviceTree), "0A1B2C", soc},
+		{"cpuinfo", "", "", "", without(deviceTree, soc), "00000000deadbeef", cpuinfo},
+		{"nothing", "", "", "", nil, "", ""},
+		{"zeros are no number", "", "", "", map[string]string{deviceTree: "0000000000000000\x00", soc: "\n", cpuinfo: "Serial : 0000000000000000\n"}, "", ""},
+		{"nor is what does not print", "", "", "", map[string]string{deviceTree: "\x01\x02\xff\x00", soc: strings.Repeat("7", 300)}, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := Sources(conf.Identity{CPUID: tt.settings}, conf.IdentityFile{CPUID: tt.file}, board(t, tt.system))
+			got := Sources(conf.Identity{CPUID: tt.settings}, conf.IdentityFile{CPUID: tt.file}, Kept{CPUID: tt.kept}, board(t, tt.system))
 			if used := Used(got, KeyCPUID); used.Value != tt.value || used.Name != tt.where {
 				t.Errorf("got %+v", used)
 			}
-			if len(got) != 7 || Used(got, KeyUUID).Value != "" {
+			if len(got) != 9 || Used(got, KeyUUID).Value != "" {
 				t.Errorf("got %+v", got)
 			}
 		})
@@ -94,16 +95,16 @@ func TestAdvice(t *testing.T) {
 		refusal int
 		want    []string // in it; none means no advice
 	}{
-		{"the cloud says nothing against it", Sources(conf.Identity{}, file, root), 0, nil},
-		{"the token is refused, not the identity", Sources(conf.Identity{}, file, root), 401, nil},
+		{"the cloud says nothing against it", Sources(conf.Identity{}, file, Kept{}, root), 0, nil},
+		{"the token is refused, not the identity", Sources(conf.Identity{}, file, Kept{}, root), 401, nil},
 		{"nothing was looked at yet", nil, 400, nil},
-		{"a wrong one, and another source", Sources(conf.Identity{}, file, root), 400,
+		{"a wrong one, and another source", Sources(conf.Identity{}, file, Kept{}, root), 400,
 			[]string{"cpu_id from the identity file and uuid from the identity file", "but " + soc + " says another cpu_id;", "[identity]"}},
-		{"a wrong one, and no other source", Sources(conf.Identity{CPUID: "a"}, conf.IdentityFile{UUID: "u"}, t.TempDir()), 400,
+		{"a wrong one, and no other source", Sources(conf.Identity{CPUID: "a"}, conf.IdentityFile{UUID: "u"}, Kept{}, t.TempDir()), 400,
 			[]string{"cpu_id from the settings and uuid from the identity file", "no other source says otherwise"}},
-		{"none at all", Sources(conf.Identity{}, conf.IdentityFile{}, t.TempDir()), 0,
-			[]string{"no source tells cpu_id and uuid", "looked for in the settings, the identity file, " + deviceTree}},
-		{"no uuid", Sources(conf.Identity{CPUID: "a"}, conf.IdentityFile{}, t.TempDir()), 0, []string{"no source tells uuid,", "looked for in the settings, the identity file"}},
+		{"none at all", Sources(conf.Identity{}, conf.IdentityFile{}, Kept{}, t.TempDir()), 0,
+			[]string{"no source tells cpu_id and uuid", "looked for in the settings, the identity file, the state directory, " + deviceTree}},
+		{"no uuid", Sources(conf.Identity{CPUID: "a"}, conf.IdentityFile{}, Kept{}, t.TempDir()), 0, []string{"no source tells uuid,", "looked for in the settings, the identity file"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := Advice(tt.sources, tt.refusal)

@@ -112,6 +112,8 @@ func placeName(name string) string {
 		return "the identity file"
 	case "settings":
 		return "the settings"
+	case "state":
+		return "the state directory"
 	}
 	return name
 }

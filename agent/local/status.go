@@ -44,7 +44,7 @@ type Settings struct {
 type Identity struct {
 	State    string `json:"state"` // provisioned or unprovisioned
 	DeviceID string `json:"device_id,omitempty"`
-	Source   string `json:"source,omitempty"` // where DeviceID comes from: settings, identity_file, token
+	Source   string `json:"source,omitempty"` // where DeviceID comes from: settings, identity_file, token, state
 	File     string `json:"file,omitempty"`   // the identity file
 	Error    string `json:"error,omitempty"`
 	// Sources are the places where cpu_id and uuid are looked for, in the order
@@ -58,7 +58,7 @@ type Identity struct {
 // Source is one place where cpu_id or uuid may stand.
 type Source struct {
 	Key   string `json:"key"`   // cpu_id or uuid
-	Name  string `json:"name"`  // settings, identity_file, or a file of the system
+	Name  string `json:"name"`  // settings, identity_file, state (what that file said once), or a file of the system
 	State string `json:"state"` // used, same (as the one used), differs, or absent
 }
 

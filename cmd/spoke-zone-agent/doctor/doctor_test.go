@@ -143,7 +143,7 @@ func TestEachIllnessIsFoundAndCured(t *testing.T) {
 			w.status.Token.Stored = local.Stored{State: true, Error: "read-only file system"}
 		}, "identity file", Warn, "read-only file system", "writable"},
 		{"no cpu_id", func(t *testing.T, w *ward) { w.identity = "uuid = 6f1c\nmqtt_username = e30.e30.c2ln\n" }, "cpu_id", Fail, "/proc/cpuinfo: absent", "[identity] cpu_id"},
-		{"no uuid", func(t *testing.T, w *ward) { w.identity = "cpu_id = 0a1b\nmqtt_username = e30.e30.c2ln\n" }, "uuid", Fail, "settings: absent; identity_file: absent", "[identity] uuid"},
+		{"no uuid", func(t *testing.T, w *ward) { w.identity = "cpu_id = 0a1b\nmqtt_username = e30.e30.c2ln\n" }, "uuid", Fail, "settings: absent; identity_file: absent; state: absent", "[identity] uuid"},
 		{"two that differ", func(t *testing.T, w *ward) { w.settings = "[identity]\ncpu_id = other\n" }, "cpu_id", Warn, `settings: "other", used; identity_file: "0a1b"`, "try another"},
 		{"one that the cloud refuses", func(t *testing.T, w *ward) { w.status.Token.Refusal = 400 }, "cpu_id", Fail, `the cloud answered 400`, "compare with the device's entry"},
 		{"one that the daemon cannot read", func(t *testing.T, w *ward) {

@@ -74,7 +74,7 @@ func (p *patient) withoutIdentity(path string) []Finding {
 }
 
 func (p *patient) sources() []agent.Source {
-	return agent.Sources(p.conf.Identity, p.identity, p.root)
+	return agent.Sources(p.conf.Identity, p.identity, agent.Recall(p.conf.Paths.State), p.root)
 }
 
 func (p *patient) cpuID(context.Context) []Finding { return p.key(agent.KeyCPUID) }
