@@ -78,10 +78,10 @@ type story struct {
 	now  time.Time // by the clock of the times in it
 }
 
-// say adds a sentence if it is true.
+// say adds a sentence if it is true and says anything.
 func (t *story) say(is bool, format string, args ...any) {
-	if is {
-		t.said = append(t.said, sentence(format, args...))
+	if text := sentence(format, args...); is && text != "" {
+		t.said = append(t.said, text)
 	}
 }
 
