@@ -10,9 +10,10 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/mqtt"
 )
 
-// password is what goes with the token at CONNECT. The broker does not look at
-// it, but wants one (MRS's SDK sends "gibberish").
-const password = "-"
+// noPassword goes with the token at CONNECT where the identity file has no
+// mqtt_password. The broker does not look at it, but wants one (MRS's SDK sends
+// "gibberish").
+const noPassword = "-"
 
 // newSession joins the MQTT session to the token.
 func (g *generation) newSession(dialer *mqtt.Dialer) *mqtt.Session {
@@ -40,7 +41,7 @@ func (g *generation) credential(ctx context.Context) (mqtt.Credential, <-chan st
 	id, _ := g.deviceID(tok)
 	cred := mqtt.Credential{
 		ClientID: cmp.Or(g.conf.MQTT.ClientID, "spoke-zone-agent-"+cmp.Or(id, tok.Tail())),
-		Username: tok.Raw(), Password: password,
+		Username: tok.Raw(), Password: g.device.password(),
 	}
 	if base := g.topicBase(tok); base != "" {
 		cred.Filters = append(cred.Filters, mqtt.Filter{Topic: base + "/ctrl/#", QoS: 1})
