@@ -50,16 +50,24 @@ func (g *generation) watchNetwork(ctx context.Context) error {
 	if err == nil {
 		err = nudgeOnChange(ctx, kernel, g.networkCame)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		g.Log.Info("changes of the network are not heard, only waits end on time", "task", "network", "err", err)
 	}
 	<-ctx.Done()
 	return nil
 }
 
-// nudgeOnChange calls nudge soon after a network has come, until ctx is done or
-// the kernel tells no more. It closes kernel.
+// nudgeOnChange calls nudge soon after a network has come, until ctx is done.
+// Its error is a kernel that tells no more. It closes kernel.
 func nudgeOnChange(ctx context.Context, kernel NetworkNews, nudge func()) error {
+	err := hearNetworks(ctx, kernel, nudge)
+	if ctx.Err() != nil {
+		return nil // what failed was a Read of what we had closed
+	}
+	return err
+}
+
+func hearNetworks(ctx context.Context, kernel NetworkNews, nudge func()) error {
 	stop := context.AfterFunc(ctx, func() { _ = kernel.Close() }) // ends the Read
 	defer stop()
 	defer kernel.Close()
