@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -227,6 +228,15 @@ func TestRetryAfter(t *testing.T) {
 		h := http.Header{"Retry-After": {tc.value}, "Date": {tc.date}}
 		if got := retryAfter(h, now); got != tc.want {
 			t.Errorf("%q at %q: got %v, want %v", tc.value, tc.date, got, tc.want)
+		}
+	}
+	for reset, want := range map[string]time.Duration{
+		"30": 30 * time.Second, "soon": 0, "": 0,
+		strconv.FormatInt(server.Add(time.Minute).Unix(), 10): time.Minute, strconv.FormatInt(now.Unix(), 10): 0,
+	} {
+		h := http.Header{"X-Ratelimit-Reset": {reset}, "Date": {at(0)}}
+		if got := retryAfter(h, now); got != want {
+			t.Errorf("x-ratelimit-reset %q: got %v, want %v", reset, got, want)
 		}
 	}
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {

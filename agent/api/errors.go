@@ -136,20 +136,29 @@ func decodeErrorBody(body []byte, secret []string) (types []string, message stri
 // maxRetryAfter bounds what a server may ask for.
 const maxRetryAfter = 24 * time.Hour
 
-// retryAfter reads both forms of Retry-After (RFC 9110, section 10.2.3). A date
-// is compared with the answer's own Date, so that our clock does not matter;
-// with now if it has none.
+// retryAfter reads both forms of Retry-After (RFC 9110, section 10.2.3) and,
+// without it, X-RateLimit-Reset in both of its dialects: seconds from now, or
+// since 1970. A date is compared with the answer's own Date, so that our clock
+// does not matter; with now if it has none.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	v := strings.TrimSpace(h.Get("Retry-After"))
-	if secs, err := strconv.ParseUint(v, 10, 32); err == nil {
-		return min(time.Duration(secs)*time.Second, maxRetryAfter)
-	}
-	at, err := http.ParseTime(v)
-	if err != nil {
-		return 0
-	}
 	if date, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = date
 	}
-	return min(max(at.Sub(now), 0), maxRetryAfter)
+	if at, err := http.ParseTime(strings.TrimSpace(h.Get("Retry-After"))); err == nil {
+		return min(max(at.Sub(now), 0), maxRetryAfter)
+	}
+	for _, name := range []string{"Retry-After", "X-RateLimit-Reset"} {
+		secs, err := strconv.ParseUint(strings.TrimSpace(h.Get(name)), 10, 32)
+		switch {
+		case err != nil:
+		case secs > aYear: // since 1970
+			return min(max(time.Unix(int64(secs), 0).Sub(now), 0), maxRetryAfter)
+		default:
+			return min(time.Duration(secs)*time.Second, maxRetryAfter)
+		}
+	}
+	return 0
 }
+
+// aYear in seconds tells an interval from a time since 1970.
+const aYear = 366 * 24 * 3600

@@ -3,6 +3,7 @@
 package main
 
 import (
+	_ "embed"
 	"flag"
 	"fmt"
 	"io"
@@ -12,6 +13,11 @@ import (
 	"strings"
 	"time"
 )
+
+// fleet is what simulations measured, which no run of this program repeats.
+//
+//go:embed fleet.md
+var fleet string
 
 func main() {
 	var o options
@@ -80,6 +86,7 @@ func run(o options) error {
 	if o.quick || o.only != "" {
 		return nil
 	}
+	page.WriteString(fleet)
 	return os.WriteFile(o.page, []byte(page.String()), 0o644)
 }
 
