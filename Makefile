@@ -7,6 +7,9 @@ FUZZTIME ?= 10s
 # Packages whose tests run under the race detector, where there is a C compiler for it.
 CONCURRENT = ./agent/... ./conf/... ./mqtt/... ./ota/... ./systemd/...
 RACE := $(if $(shell command -v $(or $(CC),gcc) 2>/dev/null),-race)
+# Go 1.25 and 1.26 run the timers of a synctest bubble on several processors with one race context, and
+# crash (golang/go 78156). The detector goes by happens-before and finds as much on one processor.
+CPU1 = -cpu 1
 
 export CGO_ENABLED = 0
 # net/http's HTTP/2 stays out: the agent speaks HTTP/1.1 alone, and 0.5 MB of flash are worth a tag.
@@ -30,11 +33,11 @@ demo: build ## a gateway's whole day against the simulator, in under a minute
 
 test: ## every test, the concurrent packages with the race detector
 	go test $$(go list ./... | grep -vxF "$$(go list $(CONCURRENT))")
-	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) $(CONCURRENT)
+	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) $(CPU1) $(CONCURRENT)
 	@test -n "$(RACE)" || echo "make test: no C compiler here: ran WITHOUT the race detector"
 
 race: ## every test with the race detector
-	CGO_ENABLED=1 go test -race ./...
+	CGO_ENABLED=1 go test -race $(CPU1) ./...
 
 year: ## a year of 1,000 simulated devices (minutes); SEED=n repeats one
 	SEED=$(SEED) go test -tags long -timeout 30m -run 'TestYear$$' -v ./agent/account
