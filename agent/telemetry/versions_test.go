@@ -124,7 +124,7 @@ func TestVersionsWaitForTheSession(t *testing.T) {
 func TestFailedPublishIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, stop := startVersions(t)
-		time.Sleep(time.Second)
+		time.Sleep(1500 * time.Millisecond) // never at the instant of an attempt
 		p.set(func() { p.err = errors.New("unconfirmed") })
 		time.Sleep(2 * time.Minute)
 		p.set(func() { p.err = nil })
