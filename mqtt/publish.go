@@ -15,6 +15,7 @@ type Message struct {
 	Payload []byte
 	QoS     byte // 0 or 1
 	Retain  bool // inbound: the broker had it before we subscribed
+	Keep    Keep // outbound at QoS 1: what happens to it while it cannot be sent
 }
 
 // A link is a connection on which Publish works.
