@@ -12,7 +12,6 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
 	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
-	"github.com/spoke-zone/spoke-zone-agent/conf"
 	"github.com/spoke-zone/spoke-zone-agent/systemd"
 )
 
@@ -44,8 +43,8 @@ type Options struct {
 type runner struct {
 	Options
 	started  time.Time
-	settings latest.Value[conf.Config] // the settings in force
-	reading  latest.Value[reading]     // how the files were read last
+	settings latest.Value[settings] // in force
+	reading  latest.Value[reading]  // how the files were read last
 	alive    systemd.Liveness
 
 	processors processors

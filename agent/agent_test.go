@@ -94,7 +94,11 @@ func (gw *gateway) start(t *testing.T) {
 			return clock.Reading{Wall: time.Now(), Boot: time.Since(gw.boot), BootID: "1"}
 		},
 	}}
-	g, err := r.assemble(gw.conf, 1)
+	s, err := complete(gw.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := r.assemble(s, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,7 +41,11 @@ func (gw *gateway) startWith(t *testing.T, read func(up time.Duration) clock.Rea
 		Version: "test", Log: slog.New(slog.DiscardHandler), Dial: gw.cloud.DialContext, Built: gw.boot.Add(-time.Hour),
 		ReadClock: func() clock.Reading { return read(time.Since(gw.boot)) },
 	}}
-	g, err := r.assemble(gw.conf, 1)
+	s, err := complete(gw.conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := r.assemble(s, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

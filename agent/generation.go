@@ -44,20 +44,17 @@ type generation struct {
 }
 
 // assemble makes the parts and joins them. It starts nothing.
-func (r *runner) assemble(c conf.Config, number int) (*generation, error) {
+func (r *runner) assemble(s settings, number int) (*generation, error) {
+	c := s.Config
 	g := &generation{runner: r, conf: c, number: number}
 	base, err := url.Parse(c.Cloud.URL)
 	if err != nil {
 		return nil, fmt.Errorf("%w: cloud.url: %w", ErrSettings, err)
 	}
-	pool, err := roots(c.Cloud.CAFile)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSettings, err)
-	}
 	g.makeDirectories()
 	g.clock = &clock.Clock{Path: filepath.Join(c.Paths.State, "cred", "time.floor"), Built: r.Built, Read: r.ReadClock, Log: r.Log.With("task", "clock")}
 	g.clock.Load()
-	trust := &tls.Config{RootCAs: pool, Time: g.clock.TLSTime}
+	trust := &tls.Config{RootCAs: s.roots, Time: g.clock.TLSTime}
 	dialer, err := mqtt.NewDialer(c.MQTT.Broker, trust, c.Cloud.Timeout)
 	if err != nil {
 		return nil, fmt.Errorf("%w: mqtt.broker: %w", ErrSettings, err)

@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,9 +109,9 @@ func TestReload(t *testing.T) {
 	gw.conf.Paths.Run = gw.dir
 	path := settingsOf(gw, t, "")
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
+	done, reload := make(chan error, 1), make(chan struct{})
 	go func() {
-		done <- Run(ctx, Options{ConfigPath: path, Version: "test", Log: slog.New(slog.DiscardHandler), Dial: cloud.DialContext})
+		done <- Run(ctx, Options{ConfigPath: path, Version: "test", Log: slog.New(slog.DiscardHandler), Dial: cloud.DialContext, Reload: reload})
 	}()
 	client := &local.Client{Socket: filepath.Join(gw.dir, "agent.sock")}
 	until := func(what string, good func(local.Status) bool) {
@@ -134,6 +136,14 @@ func TestReload(t *testing.T) {
 	})
 	settingsOf(gw, t, "[ota]\ncheck_interval = 1h\n")
 	until("no fault any more", func(s local.Status) bool { return s.Settings.Generation == 2 && s.Settings.Error == "" })
+	other := httptest.NewTLSServer(nil)
+	other.Close()
+	both := append(gw.cloud.CA(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw})...)
+	if err := os.WriteFile(gw.conf.Cloud.CAFile, both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reload <- struct{}{}
+	until("the new certificates under the same path", func(s local.Status) bool { return s.MQTT.State == "online" && s.Settings.Generation == 3 })
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)

@@ -3,14 +3,27 @@ package agent
 import (
 	"context"
 	"crypto/x509"
-	"errors"
-	"fmt"
-	"os"
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/conf"
 	"github.com/spoke-zone/spoke-zone-agent/systemd"
 )
+
+// settings are what the files say, and what the files say that they name.
+type settings struct {
+	conf.Config
+	roots *x509.CertPool // nil: the system's
+}
+
+// complete reads what c names.
+func complete(c conf.Config) (settings, error) {
+	pool, err := c.Cloud.Roots()
+	return settings{c, pool}, err
+}
+
+func (s settings) equal(t settings) bool {
+	return s.Config.Equal(t.Config) && (s.roots == t.roots || s.roots != nil && t.roots != nil && s.roots.Equal(t.roots))
+}
 
 // A reading is one look at the settings' files.
 type reading struct {
@@ -23,16 +36,17 @@ type reading struct {
 // fault.
 func (r *runner) load() error {
 	c, err := conf.Load(r.ConfigPath)
+	var s settings
 	if err == nil {
-		_, err = roots(c.Cloud.CAFile)
+		s, err = complete(c)
 	}
 	last, _, _ := r.reading.Get()
 	if err == nil {
 		if r.Level != nil {
-			r.Level.Set(c.Log.Level)
+			r.Level.Set(s.Log.Level)
 		}
-		if old, ok, _ := r.settings.Get(); !ok || !old.Equal(c) {
-			r.settings.Set(c)
+		if old, ok, _ := r.settings.Get(); !ok || !old.equal(s) {
+			r.settings.Set(s)
 		}
 	}
 	r.reading.Set(reading{loads: last.loads + 1, at: time.Now(), err: err})
@@ -73,21 +87,4 @@ func (r *runner) watchSettings(ctx context.Context) error {
 			}
 		}},
 	)
-}
-
-// roots reads the certificates that servers are judged by; nil means the
-// system's.
-func roots(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("cloud.ca_file: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("cloud.ca_file: %w", errors.New(file+" holds no certificate in PEM"))
-	}
-	return pool, nil
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,14 +207,14 @@ func TestWatchGoesOnWithoutInotify(t *testing.T) {
 				return newEventSource(func() (*fsnotify.Watcher, error) { return nil, limit }, log)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
-			told := 0
+			var told atomic.Int64
 			done := make(chan error, 1)
-			go func() { done <- w.Run(ctx, func() { told++ }) }()
+			go func() { done <- w.Run(ctx, func() { told.Add(1) }) }()
 			want := func(n int, what string) {
 				t.Helper()
 				time.Sleep(pollEvery + settle)
 				synctest.Wait()
-				if told != n {
+				if told := told.Load(); told != int64(n) {
 					t.Fatalf("%s: told %d times, want %d", what, told, n)
 				}
 			}

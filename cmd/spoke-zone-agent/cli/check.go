@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,9 +35,9 @@ func (p *Program) check() error {
 	if err != nil {
 		fmt.Fprintln(p.Err, printable(err.Error()))
 	}
-	if err := checkRoots(c.Cloud.CAFile); err != nil {
+	if _, err := c.Cloud.Roots(); err != nil {
 		faults++
-		fmt.Fprintf(p.Err, "%s: cloud.ca_file: %s\n", p.config, printable(err.Error()))
+		fmt.Fprintf(p.Err, "%s: %s\n", p.config, printable(err.Error()))
 	}
 	if faults > 0 {
 		return Exit(Config, fmt.Errorf("check: %s in the settings", countOf(faults, "fault")))
@@ -49,19 +48,4 @@ func (p *Program) check() error {
 	}
 	_, err = fmt.Fprintf(p.Out, "%s: %s\n", p.config, good)
 	return err
-}
-
-// checkRoots looks for a certificate in file, unless there is to be none.
-func checkRoots(file string) error {
-	if file == "" {
-		return nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-		return errors.New(file + " holds no certificate in PEM")
-	}
-	return nil
 }

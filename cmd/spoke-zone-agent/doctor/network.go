@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -72,9 +71,9 @@ func (p *patient) dial(ctx context.Context, network, addr string) (net.Conn, err
 
 // handshake judges the server's certificate at the time that the agent goes by.
 func (p *patient) handshake(ctx context.Context, conn net.Conn, host, addr string, begun time.Time) []Finding {
-	pool, err := roots(p.conf.Cloud.CAFile)
+	pool, err := p.conf.Cloud.Roots()
 	if err != nil {
-		return fail("cloud.ca_file: "+err.Error(), "name a file with certificates in PEM, or leave it empty for the system's")
+		return fail(err.Error(), "name a file with certificates in PEM, or leave it empty for the system's")
 	}
 	at := clock.State{Floor: p.Built}.System(clock.Reading{Wall: p.time()})
 	client := tls.Client(conn, &tls.Config{RootCAs: pool, ServerName: host, MinVersion: tls.VersionTLS12, Time: func() time.Time { return at }})
@@ -96,20 +95,4 @@ func (p *patient) handshake(ctx context.Context, conn net.Conn, host, addr strin
 		return fail("the certificate of "+addr+" is for another name: "+err.Error(), "correct cloud.url or mqtt.broker; a captive portal may be in between")
 	}
 	return fail("no TLS with "+addr+": "+err.Error(), "see what is in between: a proxy, a captive portal, a firewall")
-}
-
-// roots reads file; none means the system's.
-func roots(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errors.New(file + " holds no certificate in PEM")
-	}
-	return pool, nil
 }
