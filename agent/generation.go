@@ -32,6 +32,7 @@ type generation struct {
 	clock    *clock.Clock
 	api      *api.Client
 	keeper   *account.Keeper
+	accounts accounts
 	session  *mqtt.Session
 	versions *telemetry.Versions
 	updates  *ota.Manager
@@ -66,6 +67,7 @@ func (r *runner) assemble(s settings, number int) (*generation, error) {
 		OnDate: g.clock.Learn, UserAgent: "spoke-zone-agent/" + r.Version, Timeout: c.Cloud.Timeout,
 	}
 	g.keeper = g.newKeeper()
+	g.accounts.set(g.deviceAccount())
 	g.session = g.newSession(dialer)
 	g.updates = g.newUpdates()
 	g.uploads = g.newUploads()

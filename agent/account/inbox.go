@@ -22,6 +22,7 @@ type inbox struct {
 	rejected Token
 	why      error
 	nudged   bool
+	wanted   time.Duration // a caller waits for a token that is valid for so long; 0 if none
 	waiting  []chan<- error
 	bell     chan struct{}
 }
@@ -94,14 +95,21 @@ func (k *Keeper) Nudge() {
 	k.inbox.put(func() { k.inbox.nudged = true })
 }
 
+// want reports that a caller waits for a token that is valid for least.
+func (k *Keeper) want(least time.Duration) {
+	k.inbox.put(func() { k.inbox.wanted = max(k.inbox.wanted, least, 1) })
+}
+
 // receive takes what has arrived.
 func (k *Keeper) receive() {
 	k.inbox.mu.Lock()
 	offered, proven, rejected, why, waiting := k.inbox.offered, k.inbox.proven, k.inbox.rejected, k.inbox.why, k.inbox.waiting
 	nudged := k.inbox.nudged
 	k.inbox.offered, k.inbox.proven, k.inbox.rejected, k.inbox.why, k.inbox.waiting = nil, Token{}, Token{}, nil, nil
-	k.inbox.nudged = false
+	wanted := k.inbox.wanted
+	k.inbox.nudged, k.inbox.wanted = false, 0
 	k.inbox.mu.Unlock()
+	k.wanted = wanted > 0 && !k.lasts(k.slots.use(), wanted)
 	k.nudged = k.nudged || nudged && k.history.Last == Unreachable && k.history.Failures > 0
 	if offered != nil {
 		k.consider(*offered)

@@ -55,6 +55,7 @@ type Keeper struct {
 	corrected   time.Time // when another's old token was last overwritten
 	urgent      bool      // a person asked for an attempt now
 	nudged      bool      // the network came back
+	wanted      bool      // a caller waits for a token that lasts longer than ours
 	windowOf    Token
 	ours        Window // of windowOf
 	st          Status // what publish does not compute
@@ -126,6 +127,8 @@ func (k *Keeper) next(now time.Time) time.Time {
 		return later(now, k.notBefore(now, minGap))
 	case k.nudged:
 		return later(now, k.notBefore(now, nudgeGap))
+	case k.wanted && h.Failures == 0:
+		return later(now, k.notBefore(now, wantGap))
 	case h.Last != None:
 		h.At = now.Add(-time.Since(k.attempted))
 		h.Forced = h.Forced || !k.foreign.IsZero() && (!k.doubtful || k.stuck())

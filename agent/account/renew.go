@@ -16,7 +16,7 @@ func (k *Keeper) attempt(ctx context.Context) {
 	tok := k.subject()
 	k.st.Attempts++
 	raw, err := k.login(ctx, tok)
-	k.attempted, k.urgent, k.nudged = time.Now(), false, false
+	k.attempted, k.urgent, k.nudged, k.wanted = time.Now(), false, false, false
 	k.history.At, k.history.Jitter, k.history.Asked = k.now(), k.rand(), 0
 	var fresh Token
 	if err == nil && raw != "" {

@@ -76,6 +76,7 @@ type History struct {
 const (
 	minGap       = time.Second
 	nudgeGap     = 5 * time.Second // when the network came back
+	wantGap      = time.Minute     // when a caller waits for a token that lasts longer
 	firstAsk     = 2 * time.Minute // at most, after the start, while the time is not known
 	firstBackoff = 15 * time.Second
 	maxBackoff   = 15 * time.Minute

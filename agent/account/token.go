@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -144,6 +145,16 @@ func (t Token) Same(u Token) bool { return t.raw == u.raw }
 
 // Tail is the last six characters, by which a person can tell tokens apart.
 func (t Token) Tail() string { return t.raw[max(0, len(t.raw)-6):] }
+
+// Hash is the SHA-256 of the token in hexadecimal digits, by which a program
+// names it without holding it; "" for none.
+func (t Token) Hash() string {
+	if t.IsZero() {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(t.raw))
+	return hex.EncodeToString(sum[:])
+}
 
 // Draw is a number in [0,1) that differs from token to token and from device to
 // device and stays the same for one token: the place of its renewal within the
