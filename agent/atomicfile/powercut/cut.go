@@ -115,15 +115,22 @@ func choices(n int) (all [][]bool) {
 }
 
 // variants are what may be found of a file: what was synced, all that was
-// written, a beginning of it in sectors, zeros for one sector or for all.
+// written, a beginning of it in sectors, zeros for one sector or for all. What
+// was synced stays where it was only appended to.
 func variants(data, synced []byte) [][]byte {
 	if bytes.Equal(data, synced) {
 		return [][]byte{data}
 	}
-	v := [][]byte{synced, data, make([]byte, len(data))}
-	for at := 0; at < len(data); at += Sector {
+	safe := 0
+	if bytes.HasPrefix(data, synced) {
+		safe = len(synced)
+	}
+	zeros := make([]byte, len(data))
+	copy(zeros, data[:safe])
+	v := [][]byte{synced, data, zeros}
+	for at := safe; at < len(data); at += Sector - at%Sector {
 		hole := slices.Clone(data)
-		clear(hole[at:min(at+Sector, len(data))])
+		clear(hole[at:min(at+Sector-at%Sector, len(data))])
 		v = append(v, data[:at], hole)
 	}
 	return v

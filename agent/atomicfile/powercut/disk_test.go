@@ -130,3 +130,40 @@ func TestFullDiskWritesHalf(t *testing.T) {
 		t.Fatalf("%q", data)
 	}
 }
+
+func TestAppendedFileKeepsWhatWasSynced(t *testing.T) {
+	d := New()
+	f, err := d.Create("a", 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"text", "more"} {
+		if _, err := f.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if text == "text" {
+			if err := errors.Join(f.Sync(), d.SyncDir(".")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got := map[string]bool{}
+	for after := range d.After(false) {
+		r, err := after.Open("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := r.Size()
+		data := make([]byte, n)
+		if _, rerr := r.ReadAt(data, 0); err != nil || rerr != nil {
+			t.Fatal(err, rerr)
+		}
+		got[string(data)] = true
+	}
+	if len(got) != 3 || !got["text"] || !got["textmore"] || !got["text\x00\x00\x00\x00"] {
+		t.Errorf("%v", got)
+	}
+	if names, err := d.List("."); err != nil || len(names) != 1 || names[0] != "a" {
+		t.Errorf("%v, %v", names, err)
+	}
+}
