@@ -14,6 +14,7 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/api"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
+	"github.com/spoke-zone/spoke-zone-agent/agent/command"
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/agent/telemetry"
 	"github.com/spoke-zone/spoke-zone-agent/agent/upload"
@@ -38,6 +39,10 @@ type generation struct {
 	updates  *ota.Manager
 	uploads  *upload.Uploader
 	server   *local.Server
+
+	diagnostics *telemetry.Control
+	broadcast   *telemetry.Broadcast
+	commands    *command.Commands
 
 	device   identity
 	adopted  adoption
@@ -68,11 +73,14 @@ func (r *runner) assemble(s settings, number int) (*generation, error) {
 	}
 	g.keeper = g.newKeeper()
 	g.accounts.set(g.deviceAccount())
+	g.diagnostics = g.newDiagnostics()
+	g.commands = g.newCommands()
 	g.session = g.newSession(dialer)
+	g.broadcast = g.newBroadcast()
 	g.updates = g.newUpdates()
 	g.uploads = g.newUploads()
 	g.versions = &telemetry.Versions{
-		Every: c.Telemetry.VersionsInterval, Read: g.updates.Versions, Publish: g.publishVersions, Online: g.online,
+		Every: c.Telemetry.VersionsInterval, Read: g.updates.Versions, Publish: g.publishVersions, Online: g.mayPublish,
 		Alive: func() { r.alive.Alive("versions", 5*time.Minute) }, Log: r.Log.With("task", "versions"),
 	}
 	g.server = g.newServer()
@@ -90,6 +98,9 @@ func (g *generation) run(ctx context.Context, changed <-chan struct{}) error {
 		Task{"local", g.optional("local API", g.server.Run)},
 		Task{"status line", g.statusLine},
 		Task{"network", g.watchNetwork},
+		Task{"commands", g.commands.Run},
+		Task{"diagnostics", g.diagnostics.Run},
+		Task{"broadcast", g.broadcast.Run},
 		Task{"settings", func(ctx context.Context) error {
 			select {
 			case <-changed:

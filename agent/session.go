@@ -27,7 +27,7 @@ func (g *generation) newSession(dialer *mqtt.Dialer) *mqtt.Session {
 		Clean: c.Session == "clean", KeepAlive: c.KeepAlive, Timeout: g.conf.Cloud.Timeout,
 		OnAccepted: func(c mqtt.Credential) { g.keeper.Prove(g.tokenIn(c)) },
 		OnRefused:  func(c mqtt.Credential, err error) { g.keeper.Reject(g.tokenIn(c), err) },
-		OnMessage:  g.command,
+		OnMessage:  g.receive,
 		Log:        g.Log.With("task", "mqtt"),
 	}
 }
@@ -43,8 +43,10 @@ func (g *generation) credential(ctx context.Context) (mqtt.Credential, <-chan st
 		ClientID: cmp.Or(g.conf.MQTT.ClientID, "spoke-zone-agent-"+cmp.Or(id, tok.Tail())),
 		Username: tok.Raw(), Password: g.device.password(),
 	}
-	if base := g.topicBase(tok); base != "" {
-		cred.Filters = append(cred.Filters, mqtt.Filter{Topic: base + "/ctrl/#", QoS: 1})
+	for i, base := range g.bases(tok) {
+		if base != "" {
+			cred.Filters = append(cred.Filters, mqtt.Filter{Topic: base + "/ctrl/#", QoS: 1, Optional: i > 0})
+		}
 	}
 	for _, topic := range g.conf.MQTT.Extra {
 		cred.Filters = append(cred.Filters, mqtt.Filter{Topic: topic, QoS: 1, Optional: true})
@@ -71,12 +73,6 @@ func (g *generation) tokenIn(c mqtt.Credential) account.Token {
 	return tok
 }
 
-// command takes a message from the cloud. No command is known to this version:
-// it is named by topic and size.
-func (g *generation) command(m mqtt.Message) {
-	g.Log.Info("command not known", "task", "command", "topic", m.Topic, "bytes", len(m.Payload), "retained", m.Retain)
-}
-
 // online says whether the session is up.
 func (g *generation) online() (bool, <-chan struct{}) {
 	s, changed := g.session.Status()
@@ -93,5 +89,5 @@ func (g *generation) publishVersions(ctx context.Context, payload []byte) error 
 	if base == "" {
 		return errors.New("the topic base is unknown: set [mqtt] topic_base or [identity] device_id")
 	}
-	return g.session.Publish(ctx, mqtt.Message{Topic: base + "/mon/versions", Payload: payload, QoS: 1})
+	return g.session.Publish(ctx, mqtt.Message{Topic: base + "/mon/versions", Payload: payload, QoS: 1, Keep: mqtt.KeepNone})
 }

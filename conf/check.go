@@ -3,6 +3,7 @@ package conf
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -101,6 +102,13 @@ func checkDeviceID(s string) error {
 	return nil
 }
 
+func checkModuleKey(s string) error {
+	if !moduleKey.MatchString(s) {
+		return fmt.Errorf("%s is no key of a module", short(s))
+	}
+	return nil
+}
+
 func checkClaim(s string) error {
 	if s == "" || len(s) > 128 || !printable(s) {
 		return fmt.Errorf("%s is no name of a claim", short(s))
@@ -133,9 +141,33 @@ func checkFilter(s string) error {
 	return nil
 }
 
+// bridgeWord is what a topic may hold in a bridge's settings: Mosquitto parts
+// words at spaces and gives "" a meaning.
+var bridgeWord = regexp.MustCompile(`^[A-Za-z0-9_.+#/-]+$`)
+
+// checkBridgeFilter keeps a filter below the topic base, and away from $SYS.
+func checkBridgeFilter(s string) error {
+	if !bridgeWord.MatchString(s) || strings.HasPrefix(s, "/") {
+		return fmt.Errorf("%s is no filter for a bridge", short(s))
+	}
+	return checkFilter(s)
+}
+
+func checkBridgePrefix(s string) error {
+	if !bridgeWord.MatchString(s) || strings.ContainsAny(s, "+#") || strings.HasPrefix(s, "/") || !strings.HasSuffix(s, "/") {
+		return fmt.Errorf("%s is none", short(s))
+	}
+	return nil
+}
+
 func checkLocationSource(s string) error {
 	if slices.Contains([]string{"auto", "gpsd", "off"}, s) || nmeaSource.MatchString(s) {
 		return nil
+	}
+	if addr, ok := strings.CutPrefix(s, "gpsd:"); ok {
+		if _, port, err := net.SplitHostPort(addr); strings.HasPrefix(addr, "/") || err == nil && port != "" {
+			return nil
+		}
 	}
 	return fmt.Errorf("%s is no source", short(s))
 }

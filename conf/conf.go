@@ -24,6 +24,7 @@ type Config struct {
 	Upload      Upload
 	Diagnostics Diagnostics
 	Commands    []Command // in the order of the files
+	Bridge      Bridge
 	Local       Local
 	Log         Log
 }
@@ -83,7 +84,8 @@ type Outbox struct {
 type Telemetry struct {
 	VersionsInterval time.Duration
 	LocationInterval time.Duration
-	LocationSource   string // auto, gpsd, off, or nmea:DEVICE@BAUD
+	LocationSource   string // auto, gpsd, gpsd:ADDRESS, off, or nmea:DEVICE@BAUD
+	LocationDistance int    // metres from the last one published; 0: publish each interval
 }
 
 // OTA says when updates are looked for and fetched.
@@ -111,6 +113,7 @@ type Upload struct {
 // Diagnostics bounds what the cloud may ask for.
 type Diagnostics struct {
 	MinInterval time.Duration // between two broadcasts
+	Module      string        // that the gateway itself reports as; empty: the first of Modules
 }
 
 // A Command is what a message under the topic ctrl/Name runs.
@@ -119,6 +122,16 @@ type Command struct {
 	Run      []string // argv; empty: the program of that name in Paths.Commands
 	Timeout  time.Duration
 	Retained string // ignore or run: what a retained message gets
+}
+
+// A Bridge is what a local Mosquitto needs to speak for the device.
+type Bridge struct {
+	File      string // the include file to keep; empty: none
+	Group     string // that may read it beside its owner; empty: none
+	PIDFile   string // of the broker to signal after a change; empty: none
+	Prefix    string // of the topics on the local side
+	Publish   []string
+	Subscribe []string
 }
 
 // Local says who may use the local API.

@@ -15,6 +15,8 @@ import (
 const (
 	maxLines   = 4096 // of one file
 	maxDropIns = 256
+
+	builtinCommand = "diagnostics" // which the agent carries out itself
 )
 
 // Load reads the settings at path and those in the files path.d/*.conf, in the
@@ -133,6 +135,10 @@ func (r *reader) section(at place, name string) (known bool) {
 	if key, ok := strings.CutPrefix(name, commandSection); ok {
 		if !commandName.MatchString(key) || len(key) > 128 {
 			r.fault(at, title, short(key)+" is no name of a command", commandAllowed)
+			return false
+		}
+		if key == builtinCommand {
+			r.fault(at, title, "is built in", "any other name")
 			return false
 		}
 		if r.command(key) == nil {

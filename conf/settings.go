@@ -133,11 +133,14 @@ var table = []Setting{
 	{"telemetry", "location_interval", "15s", secondsToMonth,
 		"How often the location is published.",
 		func(s scope) value { return durationValue{&s.config.Telemetry.LocationInterval, second, month} }},
-	{"telemetry", "location_source", "auto", "auto, gpsd, off, or nmea:/dev/NAME@BAUD",
-		"Where the location comes from.",
+	{"telemetry", "location_source", "auto", "auto, off, gpsd, gpsd:HOST:PORT, gpsd:/SOCKET, or nmea:/dev/NAME@BAUD",
+		"Where the location comes from; auto asks gpsd, or else the kernel's first GNSS receiver.",
 		func(s scope) value {
 			return checked{textValue{&s.config.Telemetry.LocationSource, 256}, checkLocationSource}
 		}},
+	{"telemetry", "location_distance", "0", "0 to 100000 metres",
+		"How far the device must have moved for a location to be published; at rest it is published once an hour.",
+		func(s scope) value { return numberValue{&s.config.Telemetry.LocationDistance, 0, 100000} }},
 
 	{"ota", "check_interval", "6h", secondsToMonth,
 		"How often the cloud is asked for updates.",
@@ -173,6 +176,12 @@ var table = []Setting{
 		"The shortest interval of diagnostics that the cloud may ask for.",
 		func(s scope) value { return durationValue{&s.config.Diagnostics.MinInterval, second, time.Hour} }},
 
+	{"diagnostics", "module", "", "a module's key: " + moduleAllowed,
+		"The module that the gateway itself is in broadcasts of diagnostics; if empty the first one in these settings, else gateway.",
+		func(s scope) value {
+			return checked{textValue{&s.config.Diagnostics.Module, 64}, checkModuleKey}
+		}},
+
 	{"command.NAME", "run", "", "a program and its arguments, without a shell",
 		"What a message to ctrl/NAME runs, its payload on standard input; if empty the file NAME in paths.commands.",
 		func(s scope) value { return argvValue{&s.command.Run} }},
@@ -182,6 +191,25 @@ var table = []Setting{
 	{"command.NAME", "retained", "ignore", "ignore or run",
 		"What is done with a message that the broker had kept, which may be old.",
 		func(s scope) value { return wordValue{&s.command.Retained, []string{"ignore", "run"}} }},
+
+	{"bridge", "file", "", "an absolute path, or empty for none",
+		"Where the settings of a local Mosquitto's bridge to the cloud are kept current, the token among them.",
+		func(s scope) value { return pathValue{p: &s.config.Bridge.File, optional: true} }},
+	{"bridge", "group", "", "a group's name, or empty for none",
+		"Who may read that file beside its owner: Mosquitto's group. The agent must be in it.",
+		func(s scope) value { return checked{textValue{&s.config.Bridge.Group, 32}, checkGroup} }},
+	{"bridge", "pid_file", "", "an absolute path, or empty for none",
+		"Holds the number of the process that gets SIGHUP after each change of the file.",
+		func(s scope) value { return pathValue{p: &s.config.Bridge.PIDFile, optional: true} }},
+	{"bridge", "prefix", "", "a topic without wildcards that ends in a slash, or empty",
+		"What the bridged topics begin with on the local side, in place of the topic base.",
+		func(s scope) value { return checked{textValue{&s.config.Bridge.Prefix, 128}, checkBridgePrefix} }},
+	{"bridge", "publish", "mon/#", "topic filters separated by spaces or commas",
+		"What local programs may send to the cloud, below the topic base.",
+		func(s scope) value { return listValue{&s.config.Bridge.Publish, checkBridgeFilter} }},
+	{"bridge", "subscribe", "ctrl/#", "topic filters separated by spaces or commas",
+		"What local programs get of the cloud, below the topic base.",
+		func(s scope) value { return listValue{&s.config.Bridge.Subscribe, checkBridgeFilter} }},
 
 	{"local", "group", "spoke-zone", "a group's name, or empty for root alone",
 		"Whose members may read tokens from the local API.",

@@ -46,6 +46,7 @@ func TestDefaultsAreThoseOfTheManual(t *testing.T) {
 		OTA:         OTA{CheckInterval: 6 * time.Hour},
 		Upload:      Upload{MaxFile: 1 << 20, MaxSpool: 64 << 20},
 		Diagnostics: Diagnostics{MinInterval: 10 * time.Second},
+		Bridge:      Bridge{Publish: []string{"mon/#"}, Subscribe: []string{"ctrl/#"}},
 		Local:       Local{Group: "spoke-zone"},
 		Log:         Log{Level: slog.LevelInfo},
 	}
@@ -97,6 +98,7 @@ max_bytes = 1GiB
 versions_interval = 1h30m
 location_interval = 1s
 location_source   = nmea:/dev/ttymxc1@9600
+location_distance = 25
 [ota]
 check_interval = 7d
 window         = 01:00-05:00, Sat,Sun 22:00-06:00, Mon-Fri 00:00-24:00
@@ -113,11 +115,19 @@ max_file      = 2MiB
 max_spool     = 65536KiB
 [diagnostics]
 min_interval = 1m
+module = can-controller1
 [command.reboot]
 run     = /sbin/reboot "in \"a\" while" a\ b # now
 timeout = 5m
 retained = run
 [command.display/dim]
+[bridge]
+file      = /etc/mosquitto/conf.d/cloud.conf
+group     = mosquitto
+pid_file  = /run/mosquitto/mosquitto.pid
+prefix    = cloud/
+publish   = mon/#, events/+
+subscribe = ctrl/#
 [local]
 group =
 [log]
@@ -138,18 +148,20 @@ func TestEverySettingIsRead(t *testing.T) {
 		MQTT: MQTT{"mqtt://[::1]", "gateway 7", "mon/d/42", 20 * time.Minute, "clean",
 			[]string{"mon/d/42/ctrl/#", "#", "+/news"}},
 		Outbox:    Outbox{1 << 30},
-		Telemetry: Telemetry{90 * time.Minute, time.Second, "nmea:/dev/ttymxc1@9600"},
+		Telemetry: Telemetry{90 * time.Minute, time.Second, "nmea:/dev/ttymxc1@9600", 25},
 		OTA:       OTA{7 * 24 * time.Hour, "01:00-05:00, Sat,Sun 22:00-06:00, Mon-Fri 00:00-24:00", 512 << 10},
 		Modules: []Module{
 			{"display", []string{"sh", "-c", "cat /etc/version; true"}, "", "install", true},
 			{"can-controller1", nil, "/etc/can-version", "fetch", false},
 		},
 		Upload:      Upload{2 << 20, 64 << 20},
-		Diagnostics: Diagnostics{time.Minute},
+		Diagnostics: Diagnostics{time.Minute, "can-controller1"},
 		Commands: []Command{
 			{"reboot", []string{"/sbin/reboot", `in "a" while`, "a b"}, 5 * time.Minute, "run"},
 			{"display/dim", nil, time.Minute, "ignore"},
 		},
+		Bridge: Bridge{"/etc/mosquitto/conf.d/cloud.conf", "mosquitto", "/run/mosquitto/mosquitto.pid", "cloud/",
+			[]string{"mon/#", "events/+"}, []string{"ctrl/#"}},
 		Log: Log{slog.LevelDebug},
 	}
 	if !got.Equal(want) {
@@ -246,12 +258,12 @@ max_file = 1MB
 	}
 	dir := filepath.Dir(path) + "/"
 	got := strings.ReplaceAll(err.Error(), dir, "")
-	want := `agent.conf:1: stray: stands before any section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, diagnostics, command.NAME, local, log)
+	want := `agent.conf:1: stray: stands before any section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, diagnostics, command.NAME, bridge, local, log)
 agent.conf:3: cloud.url: http:// would send the token to api.spoke.zone in the clear (https://HOST[:PORT][/PATH]; http:// to a loopback address)
 agent.conf:4: cloud.timeout: "5" lacks a unit: ms, s, m, h or d (1s to 10m)
 agent.conf:5: cloud.tiemout: is no setting (url, ca_file, timeout)
 agent.conf:6: "nonsense" is no setting ([section], or key = value)
-agent.conf:7: [modul.x]: is no section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, diagnostics, command.NAME, local, log)
+agent.conf:7: [modul.x]: is no section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, diagnostics, command.NAME, bridge, local, log)
 agent.conf:10: mqtt.keep_alive: 1s is below 5s (5s to 20m, whole seconds)
 agent.conf:11: mqtt.session: "dirty" is none of the words (persistent or clean)
 agent.conf:12: [module.Display]: "Display" is no key of a module (lowercase letters, digits and hyphens, at most 64)
@@ -325,6 +337,17 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		{"outbox", "max_bytes = lots", "is not a size"},
 		{"telemetry", "location_source = nmea:ttyS0@9600", "is no source"},
 		{"telemetry", "location_source = nmea:/dev/ttyS0", "is no source"},
+		{"telemetry", "location_source = gpsd:localhost", "is no source"},
+		{"telemetry", "location_distance = far", "is no whole number"},
+		{"telemetry", "location_distance = -1", "is below 0"},
+		{"telemetry", "location_distance = 100001", "is above 100000"},
+		{"diagnostics", "module = Display", "is no key of a module"},
+		{"bridge", "prefix = cloud", "is none"},
+		{"bridge", "publish = /mon/#", "is no filter for a bridge"},
+		{"bridge", "publish = $SYS/#", "is no filter for a bridge"},
+		{"bridge", "subscribe = 'a b'", "is no filter for a bridge"},
+		{"bridge", "subscribe = a/#/b", "has a wildcard in the wrong place"},
+		{"command.diagnostics", "run = /bin/true", "is built in"},
 		{"ota", "window = Sat", "without a time"},
 		{"ota", "window = 25:00-26:00", "neither a day nor"},
 		{"ota", "window = 01:00-01:00", "neither a day nor"},
@@ -481,7 +504,7 @@ func TestSettingsAreComplete(t *testing.T) {
 	count := func(v any) int { return reflect.TypeOf(v).NumField() }
 	fields := count(Paths{}) + count(Identity{}) + count(Cloud{}) + count(Token{}) + count(MQTT{}) + count(Outbox{}) +
 		count(Telemetry{}) + count(OTA{}) + count(Module{}) - 1 + count(Upload{}) + count(Diagnostics{}) +
-		count(Command{}) - 1 + count(Local{}) + count(Log{})
+		count(Command{}) - 1 + count(Bridge{}) + count(Local{}) + count(Log{})
 	if fields != len(all) {
 		t.Errorf("%d fields, %d settings", fields, len(all))
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -169,6 +170,30 @@ func (v wordValue) parse(s string) error {
 		return fmt.Errorf("%s is none of the words", short(s))
 	}
 	*v.p = s
+	return nil
+}
+
+type numberValue struct {
+	p        *int
+	min, max int
+}
+
+func (v numberValue) text() string { return strconv.Itoa(*v.p) }
+
+func (v numberValue) parse(s string) error {
+	if s == "" {
+		return errEmpty
+	}
+	n, err := strconv.Atoi(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s is no whole number", short(s))
+	case n < v.min:
+		return fmt.Errorf("%s is below %d", s, v.min)
+	case n > v.max:
+		return fmt.Errorf("%s is above %d", s, v.max)
+	}
+	*v.p = n
 	return nil
 }
 

@@ -1,0 +1,45 @@
+package agent
+
+import (
+	"github.com/spoke-zone/spoke-zone-agent/agent/account"
+	"github.com/spoke-zone/spoke-zone-agent/agent/command"
+	"github.com/spoke-zone/spoke-zone-agent/mqtt"
+)
+
+// newCommands joins the settings' commands and the agent's own to the programs
+// that they run.
+func (g *generation) newCommands() *command.Commands {
+	c := &command.Commands{
+		Dir: g.conf.Paths.Commands, Log: g.Log.With("task", "command"),
+		Builtin: map[string]func(command.Message) error{
+			"diagnostics": func(m command.Message) error {
+				return g.diagnostics.Take(m.Base, command.Decode(m.Payload), m.Retained)
+			},
+		},
+	}
+	for _, k := range g.conf.Commands {
+		c.Known = append(c.Known, command.Command{Name: k.Name, Run: k.Run, Timeout: k.Timeout, Retained: k.Retained == "run"})
+	}
+	return c
+}
+
+// receive takes a message from the broker.
+func (g *generation) receive(m mqtt.Message) {
+	s, _ := g.keeper.Status()
+	name, base, ok := command.Name(m.Topic, g.bases(s.Token)...)
+	if !ok {
+		g.commands.Unknown(len(m.Payload))
+		return
+	}
+	g.commands.Take(command.Message{Name: name, Base: base, Payload: m.Payload, Retained: m.Retain})
+}
+
+// bases are the roots under which the cloud may speak to the device: its topic
+// base, and the one that the cloud's page on diagnostics prints.
+func (g *generation) bases(tok account.Token) []string {
+	bases := []string{g.topicBase(tok)}
+	if id, _ := g.deviceID(tok); id != "" && bases[0] != "mon/d/"+id {
+		bases = append(bases, "mon/d/"+id)
+	}
+	return bases
+}
