@@ -563,7 +563,7 @@ func TestHugeCommandIsPassedOver(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
-		wants(t, "log", log.String(), "bytes=921600", "bytes=5 ")
+		wants(t, "log", log.String(), "bytes=921600", "bytes=5")
 		if s := gw.g.status(); s.MQTT.State != "online" || s.MQTT.Connects != 1 {
 			t.Errorf("mqtt %+v\n%s", s.MQTT, log)
 		}

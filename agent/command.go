@@ -28,7 +28,7 @@ func (g *generation) receive(m mqtt.Message) {
 	s, _ := g.keeper.Status()
 	name, base, ok := command.Name(m.Topic, g.bases(s.Token)...)
 	if !ok {
-		g.commands.Unknown(len(m.Payload))
+		g.commands.Unknown(m.Topic, len(m.Payload))
 		return
 	}
 	g.commands.Take(command.Message{Name: name, Base: base, Payload: m.Payload, Retained: m.Retain})

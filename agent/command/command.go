@@ -86,7 +86,7 @@ func (c *Commands) Take(m Message) {
 	j, retained, err := c.find(m)
 	switch {
 	case errors.Is(err, errUnknown):
-		c.Unknown(len(m.Payload))
+		c.Unknown(m.Base+"/ctrl/"+m.Name, len(m.Payload))
 		return
 	case err != nil:
 		c.note(func(s *Status) { s.finish(m.Name, err) })
@@ -115,9 +115,12 @@ func (c *Commands) Take(m Message) {
 
 // Unknown counts a message that is no command here. Of its content only the
 // size is told: nobody knows what is in it.
-func (c *Commands) Unknown(bytes int) {
+func (c *Commands) Unknown(topic string, bytes int) {
 	c.note(func(s *Status) { s.Unknown++ })
-	c.Log.Info("command not known", "bytes", bytes)
+	if len(topic) > maxTopic {
+		topic = topic[:maxTopic] + "…"
+	}
+	c.Log.Info("command not known", "topic", topic, "bytes", bytes)
 }
 
 // Run runs programs until ctx is done; then those under way are ended, and what

@@ -238,12 +238,12 @@ func TestProgramsOfTheDirectory(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"door", "door/open/more", "none"} {
-		b.Take(Message{Name: name, Payload: []byte("seven b")})
+		b.Take(Message{Name: name, Base: "mrs/d/7", Payload: []byte("seven b")})
 	}
 	if s := b.Status(); s.Unknown != 3 {
 		t.Errorf("%d unknown, want 3", s.Unknown)
 	}
-	if text := b.text(); strings.Contains(text, "seven") || !strings.Contains(text, `msg="command not known" bytes=7`) {
+	if text := b.text(); strings.Contains(text, "seven") || !strings.Contains(text, `msg="command not known" topic=mrs/d/7/ctrl/none bytes=7`) {
 		t.Errorf("an unknown command is not told by its size alone:\n%s", text)
 	}
 	b.Take(Message{Name: "door/open", Payload: []byte("1")})

@@ -8,6 +8,9 @@ import (
 // maxName is the most bytes of a command's name.
 const maxName = 128
 
+// maxTopic is how much of a topic that is no command's goes into the log.
+const maxTopic = 100
+
 // nameForm is what a command may be called: no level is empty or begins with a
 // dot, so that a name is also a path that leads nowhere else.
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
