@@ -25,6 +25,7 @@ func (p *Program) otaCommand() *cobra.Command {
 		p.otaVerb("check", "Ask the cloud for updates now", p.otaCheck),
 		p.otaVerb("fetch", "Fetch and verify the updates that are offered", p.otaFetch),
 		p.otaVerb("status", "Show how the updates are", p.otaStatus),
+		p.otaSignCommand(),
 	)
 	return cmd
 }
