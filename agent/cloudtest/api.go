@@ -49,6 +49,12 @@ func (c *Cloud) routes() *http.ServeMux {
 	mux.HandleFunc("POST /loginDevice", func(w http.ResponseWriter, r *http.Request) {
 		c.serve(w, r, "login", c.login)
 	})
+	mux.HandleFunc("POST /login", func(w http.ResponseWriter, r *http.Request) {
+		c.serve(w, r, "user-login", c.userLogin)
+	})
+	mux.HandleFunc("GET /api/v2/devices/{id}/secrets", func(w http.ResponseWriter, r *http.Request) {
+		c.serve(w, r, "secrets", c.secrets)
+	})
 	handle("GET /api/v2/devices/{id}", "device", c.getDevice)
 	handle("GET /api/v2/ota-files", "ota-list", c.listReleases)
 	handle("GET /api/v2/ota-files/{id}/file", "ota-file", c.getRelease)
@@ -95,21 +101,7 @@ func (c *Cloud) refuse(w http.ResponseWriter, r *http.Request, status int, errs 
 
 // reply answers with JSON, spoilt as the faults say.
 func (c *Cloud) reply(w http.ResponseWriter, r *http.Request, status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("cloudtest: marshal answer: %v", err))
-	}
-	op := operation(r)
-	if _, ok := c.hit(WrongTypes, op); ok {
-		body = wrongTypes(body)
-	}
-	if _, ok := c.hit(TruncatedJSON, op); ok {
-		body = body[:len(body)/2]
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	w.Write(body)
+	c.spoiler.Reply(w, operation(r), status, v)
 }
 
 // id is how an answer shows an id: a number, or a string.
@@ -118,43 +110,6 @@ func (c *Cloud) id(id int, r *http.Request) any {
 		return strconv.Itoa(id)
 	}
 	return id
-}
-
-// wrongTypes changes the type of every value in a JSON document and keeps its
-// outermost shape, which is what a careless change of the server would do.
-func wrongTypes(body []byte) []byte {
-	var v any
-	if json.Unmarshal(body, &v) != nil {
-		return body
-	}
-	changed, _ := json.Marshal(wrongType(v))
-	return changed
-}
-
-func wrongType(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k := range v {
-			if k == "errors" {
-				v[k] = "errors"
-				continue
-			}
-			v[k] = wrongType(v[k])
-		}
-		return v
-	case []any:
-		for i := range v {
-			v[i] = wrongType(v[i])
-		}
-		return v
-	case string:
-		return 42
-	case float64:
-		return map[string]any{"value": v}
-	case bool:
-		return []any{v}
-	}
-	return false
 }
 
 func (c *Cloud) getDevice(w http.ResponseWriter, r *http.Request, d *device) {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
 )
 
 func TestDeviceReadsItself(t *testing.T) {
@@ -27,7 +29,7 @@ func TestDeviceReadsItself(t *testing.T) {
 
 func TestUnknownEndpointsAreRefusedInTheFormOfV2(t *testing.T) {
 	g := newGateway(t, Options{})
-	for _, path := range []string{"/api/v2/nothing", "/api/v2/devices/1/secrets", "/"} {
+	for _, path := range []string{"/api/v2/nothing", "/api/v2/devices/1/secret", "/"} {
 		a := g.get(path)
 		a.want(t, 404)
 		if got := a.errorTypes(t); got != "entity-not-found" {
@@ -100,17 +102,17 @@ func TestEventsTellWhatHappenedAndNoToken(t *testing.T) {
 func TestEventLogIsBounded(t *testing.T) {
 	c := New(Options{})
 	defer c.Close()
-	for range 5 * ringSize {
+	for range 5 * host.RingSize {
 		c.record(Event{Kind: EventFault})
 	}
 	events, _ := c.Events(0)
-	if len(events) < ringSize || len(events) > 2*ringSize || events[len(events)-1].Seq != 5*ringSize {
+	if len(events) < host.RingSize || len(events) > 2*host.RingSize || events[len(events)-1].Seq != 5*host.RingSize {
 		t.Errorf("got %d events up to %d", len(events), events[len(events)-1].Seq)
 	}
-	if got, _ := c.Events(5*ringSize - 3); len(got) != 3 {
+	if got, _ := c.Events(5*host.RingSize - 3); len(got) != 3 {
 		t.Errorf("got %d events; want the last 3", len(got))
 	}
-	if got := c.Counts()[EventFault]; got != 5*ringSize {
+	if got := c.Counts()[EventFault]; got != 5*host.RingSize {
 		t.Errorf("got a count of %d; want all of them", got)
 	}
 }

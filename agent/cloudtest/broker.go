@@ -32,13 +32,22 @@ const (
 	Closed          // close the connection
 )
 
+// A Gate decides about the topics of one connection.
+type Gate interface {
+	Subscribe(filter string) Verdict
+	Publish(m Message) Verdict
+}
+
 // Subscribe decides about one filter of a SUBSCRIBE.
 func (l *Link) Subscribe(filter string) Verdict {
+	if l.gate != nil {
+		return l.gate.Subscribe(filter)
+	}
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
 	e := Event{Kind: EventSubscribe, Device: l.device.ID, Topic: filter}
 	verdict := Granted
-	if _, ok := l.c.roll(RefuseFilters, ""); ok {
+	if _, ok := l.c.faults.Roll(RefuseFilters, ""); ok {
 		e.Why, verdict = string(RefuseFilters), Refused
 	} else if l.under(filter) == "" {
 		e.Kind, e.Why = EventForbidden, "subscribe"
@@ -50,6 +59,9 @@ func (l *Link) Subscribe(filter string) Verdict {
 
 // Publish decides about one message of the device.
 func (l *Link) Publish(m Message) Verdict {
+	if l.gate != nil {
+		return l.gate.Publish(m)
+	}
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
 	name := l.under(m.Topic)
@@ -61,7 +73,7 @@ func (l *Link) Publish(m Message) Verdict {
 	}
 	m.At, m.Device = l.c.now(), l.device.ID
 	l.c.note(e)
-	l.c.messages.add(m)
+	l.c.messages.Add(m)
 	l.c.newest[m.Topic] = m
 	l.device.lastOnline = m.At
 	l.device.learn(name, m.Payload)
@@ -69,7 +81,7 @@ func (l *Link) Publish(m Message) Verdict {
 }
 
 func (c *Cloud) forbidden(verdict Verdict) Verdict {
-	switch arg, _ := c.roll(Forbidden, ""); arg {
+	switch arg, _ := c.faults.Roll(Forbidden, ""); arg {
 	case "ignore":
 		return Ignored
 	case "disconnect":

@@ -14,12 +14,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	mathrand "math/rand/v2"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
 )
 
 // Times of a token's life as Spoke Zone documents them.
@@ -60,10 +60,11 @@ type Cloud struct {
 	mu       sync.Mutex
 	closed   bool
 	offset   time.Duration
-	rand     *mathrand.Rand
-	faults   map[Fault]*rule
+	faults   *host.Rules
+	spoiler  *host.Spoiler
 	answer   func(http.ResponseWriter, *http.Request) bool // see Intercept
 	devices  map[int]*device
+	users    map[string]*User
 	tokens   map[string]*issued // by the whole token
 	serial   int                // of the newest token
 	releases map[int]*release
@@ -72,13 +73,13 @@ type Cloud struct {
 	links    map[*Link]bool    // MQTT connections being served
 	conns    map[net.Conn]bool // HTTP connections, so that Drop finds them
 	addrs    Addrs
-	servers  []func()       // what Close must stop
-	cert     *certificate   // made when first needed
-	served   map[int]int64  // bytes of OTA files sent, by file
-	counts   map[string]int // totals by kind of event
-	logins   ring[Login]
-	connects ring[Connect]
-	messages ring[Message]
+	servers  []func()          // what Close must stop
+	cert     *host.Certificate // made when first needed
+	served   map[int]int64     // bytes of OTA files sent, by file
+	counts   map[string]int    // totals by kind of event
+	logins   host.Ring[Login]
+	connects host.Ring[Connect]
+	messages host.Ring[Message]
 	newest   map[string]Message // by topic
 }
 
@@ -97,9 +98,9 @@ func New(opt Options) *Cloud {
 		key:      make([]byte, 32),
 		broker:   opt.Broker,
 		done:     make(chan struct{}),
-		rand:     mathrand.New(mathrand.NewPCG(opt.Seed, 1)),
-		faults:   map[Fault]*rule{},
+		faults:   host.NewRules(Faults, Operations, opt.Seed, brokerFaults...),
 		devices:  map[int]*device{},
+		users:    map[string]*User{},
 		tokens:   map[string]*issued{},
 		releases: map[int]*release{},
 		files:    map[int]*DataFile{},
@@ -112,6 +113,7 @@ func New(opt Options) *Cloud {
 		newest:   map[string]Message{},
 	}
 	rand.Read(c.key) // never fails
+	c.spoiler = c.newSpoiler()
 	c.mux = c.routes()
 	return c
 }
@@ -223,20 +225,6 @@ func (c *Cloud) pause(ctx context.Context, d time.Duration) bool {
 	}
 	return false
 }
-
-// A ring keeps the newest values up to a bound; its zero value is empty.
-type ring[T any] struct{ kept []T }
-
-const ringSize = 4096
-
-func (r *ring[T]) add(v T) {
-	if len(r.kept) >= 2*ringSize {
-		r.kept = slices.Clone(r.kept[ringSize:])
-	}
-	r.kept = append(r.kept, v)
-}
-
-func (r *ring[T]) all() []T { return slices.Clone(r.kept) }
 
 // tail is as much of a token as anything may show.
 func tail(token string) string {

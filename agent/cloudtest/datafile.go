@@ -210,7 +210,7 @@ func (c *Cloud) cutUpload(r *http.Request) io.ReadCloser {
 		return r.Body
 	}
 	n, _ := strconv.ParseInt(arg, 10, 64)
-	return &cutReader{ReadCloser: r.Body, left: n, cut: func() { c.abort(CutUpload, operation(r)) }}
+	return &cutReader{ReadCloser: r.Body, left: n, cut: func() { c.spoiler.Abort(CutUpload, operation(r)) }}
 }
 
 type cutReader struct {

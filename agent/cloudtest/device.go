@@ -44,6 +44,7 @@ type Shape struct {
 // decides when it expires: a Shape may leave exp out.
 type issued struct {
 	device  int
+	user    *User // whose token it is, if it is no device's
 	expires time.Time
 	revoked bool
 }

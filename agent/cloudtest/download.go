@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
 )
 
 // getRelease is the download of an OTA file.
@@ -38,7 +40,7 @@ func (c *Cloud) downloadable(id int, op string) (release, bool) {
 		return release{}, false
 	}
 	if !f.Active {
-		if _, ok := c.roll(WithdrawnDownloadable, op); !ok {
+		if _, ok := c.faults.Roll(WithdrawnDownloadable, op); !ok {
 			return release{}, false
 		}
 	}
@@ -62,26 +64,25 @@ func (c *Cloud) ServeFiles(w http.ResponseWriter, r *http.Request) {
 	if token := r.Header.Get("X-Access-Token") + r.Header.Get("Authorization"); token != "" {
 		c.record(Event{Kind: EventLeak, Op: "files", Path: r.URL.Path, Token: tail(token)})
 	}
-	rec := &recorder{ResponseWriter: w}
+	rec := &host.Recorder{ResponseWriter: w}
 	defer func() {
-		c.record(Event{Kind: EventRequest, Op: "files", Method: r.Method, Path: r.URL.Path, Status: rec.status})
+		c.record(Event{Kind: EventRequest, Op: "files", Method: r.Method, Path: r.URL.Path, Status: rec.Status})
 	}()
-	c.setDate(rec, "files")
 	id, isFile := strings.CutPrefix(r.URL.Path, "/ota/")
 	switch {
 	case r.URL.Path == "/portal":
-		page(rec, http.StatusOK, "Welcome! Accept our terms to go online.")
+		host.Page(rec, http.StatusOK, "Welcome! Accept our terms to go online.")
 		return
-	case c.spoil(rec, r, "files"):
+	case c.spoiler.Spoil(rec, r, "files"):
 		return
 	case !isFile || !hmac.Equal([]byte(r.URL.Query().Get("signature")), []byte(c.sign(r.URL.Path))):
-		page(rec, http.StatusForbidden, "SignatureDoesNotMatch")
+		host.Page(rec, http.StatusForbidden, "SignatureDoesNotMatch")
 		return
 	}
 	n, _ := strconv.Atoi(id)
 	f, ok := c.downloadable(n, "files")
 	if !ok {
-		page(rec, http.StatusNotFound, "NoSuchKey")
+		host.Page(rec, http.StatusNotFound, "NoSuchKey")
 		return
 	}
 	c.send(rec, r, f, 0)
@@ -182,7 +183,7 @@ func (b *body) Write(p []byte) (int, error) {
 	if err == nil && limit < len(p) {
 		http.NewResponseController(b.ResponseWriter).Flush()
 		b.done()
-		b.c.abort(CutBody, operation(b.r))
+		b.c.spoiler.Abort(CutBody, operation(b.r))
 	}
 	return n, err
 }

@@ -5,11 +5,14 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
 )
 
 // The kinds of Event.
 const (
 	EventLogin      = "login"      // POST /loginDevice, with its status
+	EventUserLogin  = "user-login" // POST /login, with its status
 	EventRequest    = "request"    // any API request, with its status; 0 if it was cut
 	EventFault      = "fault"      // a fault happened to a request or connection
 	EventConnect    = "connect"    // CONNECT, with the code it got
@@ -73,7 +76,7 @@ type Message struct {
 // eventLog keeps the newest events and wakes those who wait for more.
 type eventLog struct {
 	mu      sync.Mutex
-	ring    ring[Event]
+	ring    host.Ring[Event]
 	seq     int
 	changed chan struct{} // closed by the next event; nil until someone waits
 }
@@ -83,7 +86,7 @@ func (l *eventLog) add(e Event) {
 	defer l.mu.Unlock()
 	l.seq++
 	e.Seq = l.seq
-	l.ring.add(e)
+	l.ring.Add(e)
 	if l.changed != nil {
 		close(l.changed)
 		l.changed = nil
@@ -99,7 +102,7 @@ func (c *Cloud) Events(seq int) ([]Event, <-chan struct{}) {
 	if l.changed == nil {
 		l.changed = make(chan struct{})
 	}
-	kept := l.ring.kept
+	kept := l.ring.Kept()
 	first := l.seq - len(kept) // the number before the oldest
 	skip := min(max(seq-first, 0), len(kept))
 	return append([]Event(nil), kept[skip:]...), l.changed
@@ -150,14 +153,14 @@ func (c *Cloud) Counts() map[string]int {
 func (c *Cloud) Logins() []Login {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.logins.all()
+	return c.logins.All()
 }
 
 // Connects returns the newest CONNECTs, some thousands at most, oldest first.
 func (c *Cloud) Connects() []Connect {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.connects.all()
+	return c.connects.All()
 }
 
 // Messages returns the newest messages of devices, some thousands at most,
@@ -165,7 +168,7 @@ func (c *Cloud) Connects() []Connect {
 func (c *Cloud) Messages() []Message {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.messages.all()
+	return c.messages.All()
 }
 
 // Newest returns the last message that a device sent on topic.

@@ -372,11 +372,11 @@ func TestFaults(t *testing.T) {
 func TestEveryFaultIsDescribed(t *testing.T) {
 	seen := map[Fault]bool{}
 	for _, f := range Faults {
-		if seen[f.Name] || f.Doc == "" || (f.Arg == "") != (f.Default == "") || (f.Arg == "") != (f.check == nil) {
+		if seen[f.Name] || f.Doc == "" || (f.Arg == "") != (f.Default == "") || (f.Arg == "") != (f.Check == nil) {
 			t.Errorf("got an incomplete or a second description of %s", f.Name)
 		}
 		seen[f.Name] = true
-		if f.check != nil && f.check(f.Default) != nil {
+		if f.Check != nil && f.Check(f.Default) != nil {
 			t.Errorf("fault %s: its default %q is no argument", f.Name, f.Default)
 		}
 	}

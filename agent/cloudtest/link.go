@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
 )
 
 const (
@@ -25,6 +27,7 @@ type Link struct {
 	net.Conn
 	Connect *packets.ConnectPacket
 
+	gate    Gate // decides about topics; the Cloud's link itself if nil
 	c       *Cloud
 	device  *device // nil until admitted
 	replay  []byte
@@ -35,6 +38,25 @@ type Link struct {
 	silent  bool        // mute after CONNACK
 	acked   atomic.Bool // CONNACK has been written
 	muted   atomic.Bool
+}
+
+// NewLink reads a CONNECT from conn, on which a Broker can then serve. Who may
+// connect is the caller's to decide, about topics gate decides.
+func NewLink(conn net.Conn, gate Gate) (*Link, error) {
+	l := &Link{Conn: conn, gate: gate}
+	conn.SetReadDeadline(time.Now().Add(connectTimeout))
+	if err := l.readConnect(); err != nil {
+		return nil, err
+	}
+	return l, conn.SetReadDeadline(time.Time{})
+}
+
+// Refuse answers the CONNECT with a code.
+func (l *Link) Refuse(code byte) {
+	refusal := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
+	refusal.ReturnCode = code
+	l.Conn.SetWriteDeadline(time.Now().Add(connectTimeout))
+	refusal.Write(l.Conn)
 }
 
 // ServeMQTT is the broker's side of one connection. It returns when conn has
@@ -48,7 +70,7 @@ func (c *Cloud) ServeMQTT(conn net.Conn) {
 	l := &Link{Conn: conn, c: c}
 	c.mu.Lock()
 	c.links[l] = true
-	_, cut := c.roll(Unreachable, "")
+	_, cut := c.faults.Roll(Unreachable, "")
 	c.mu.Unlock()
 	defer c.forget(l)
 	select {
@@ -62,10 +84,7 @@ func (c *Cloud) ServeMQTT(conn net.Conn) {
 	}
 	conn.SetReadDeadline(time.Time{})
 	if code := c.connect(l); code != packets.Accepted {
-		refusal := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
-		refusal.ReturnCode = code
-		conn.SetWriteDeadline(time.Now().Add(connectTimeout))
-		refusal.Write(conn)
+		l.Refuse(code)
 		return
 	}
 	c.broker.Serve(l)
@@ -129,7 +148,7 @@ func (c *Cloud) connect(l *Link) byte {
 	p := l.Connect
 	d, t, why := c.admit(p.Username)
 	code := p.Validate()
-	refuse, refused := c.roll(RefuseConnect, "")
+	refuse, refused := c.faults.Roll(RefuseConnect, "")
 	switch {
 	case p.ProtocolVersion != 4:
 		code, why = packets.ErrRefusedBadProtocolVersion, "not MQTT 3.1.1"
@@ -142,7 +161,7 @@ func (c *Cloud) connect(l *Link) byte {
 		code, why = packets.ErrRefusedBadUsernameOrPassword, "empty password"
 	case d == nil:
 		code = packets.ErrRefusedNotAuthorised
-		if _, ok := c.roll(BadUserCode, ""); ok {
+		if _, ok := c.faults.Roll(BadUserCode, ""); ok {
 			code = packets.ErrRefusedBadUsernameOrPassword
 		}
 	}
@@ -150,15 +169,15 @@ func (c *Cloud) connect(l *Link) byte {
 	if d != nil {
 		id = d.ID
 	}
-	c.connects.add(Connect{c.now(), id, p.ClientIdentifier, p.Username, p.CleanSession, code})
+	c.connects.Add(Connect{c.now(), id, p.ClientIdentifier, p.Username, p.CleanSession, code})
 	c.note(Event{Kind: EventConnect, Device: id, Status: int(code), Token: tail(p.Username), Why: why})
 	if code != packets.Accepted {
 		return code
 	}
 	l.device, l.expires = d, t.expires
 	d.lastOnline = c.now()
-	_, l.kick = c.roll(KickConnect, "")
-	_, l.silent = c.roll(Silent, "")
+	_, l.kick = c.faults.Roll(KickConnect, "")
+	_, l.silent = c.faults.Roll(Silent, "")
 	c.watchExpiry(l)
 	return code
 }
@@ -177,8 +196,8 @@ func (c *Cloud) watchExpiry(l *Link) {
 		if c.now().Before(l.expires) || !c.links[l] {
 			return // the clock was set meanwhile
 		}
-		if _, keep := c.roll(KeepExpired, ""); !keep {
-			cut(l.Conn)
+		if _, keep := c.faults.Roll(KeepExpired, ""); !keep {
+			host.Cut(l.Conn)
 		}
 	})
 }
@@ -222,7 +241,7 @@ func (l *Link) Write(p []byte) (int, error) {
 			l.muted.Store(true)
 		}
 		if l.kick {
-			cut(l.Conn)
+			host.Cut(l.Conn)
 		}
 	}
 	return n, err
@@ -234,17 +253,17 @@ func (l *Link) Close() error {
 	if l.muted.Load() {
 		return l.Conn.SetReadDeadline(time.Now())
 	}
-	return cut(l.Conn)
+	return host.Cut(l.Conn)
 }
 
 // Drop cuts every MQTT connection.
-func (c *Cloud) Drop() { c.each(func(l *Link) { cut(l.Conn) }) }
+func (c *Cloud) Drop() { c.each(func(l *Link) { host.Cut(l.Conn) }) }
 
 // Kick cuts a device's MQTT connections.
 func (c *Cloud) Kick(device int) {
 	c.each(func(l *Link) {
 		if l.device != nil && l.device.ID == device {
-			cut(l.Conn)
+			host.Cut(l.Conn)
 		}
 	})
 }

@@ -37,7 +37,7 @@ func (c *Cloud) Listen(l Listeners) (addrs Addrs, err error) {
 			return nil, fmt.Errorf("listen on %s: %w", addr, err)
 		}
 		if l.TLS {
-			config := c.serverTLS()
+			config := c.ServerTLS()
 			if len(opened) != 1 { // all but MQTT
 				config.NextProtos = []string{"http/1.1"}
 			}

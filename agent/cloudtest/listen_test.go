@@ -133,7 +133,7 @@ func TestDialFindsOnlyTheCloudsPlaces(t *testing.T) {
 func TestCertificateNamesItsHosts(t *testing.T) {
 	c := New(Options{Hosts: []string{"sim.example", "192.0.2.1"}})
 	defer c.Close()
-	leaf, err := x509.ParseCertificate(c.serverTLS().Certificates[0].Certificate[0])
+	leaf, err := x509.ParseCertificate(c.ServerTLS().Certificates[0].Certificate[0])
 	if err != nil {
 		t.Fatal(err)
 	}

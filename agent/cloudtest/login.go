@@ -91,17 +91,17 @@ func (c *Cloud) renew(l *Login, cpuID, uuid string) (status int, given, why stri
 	l.Device = d.ID
 	verdict := Judge(t.expires.Sub(c.now()), c.opt.Window, c.opt.Grace)
 	if verdict == TooLate {
-		if _, ok := c.roll(UnlimitedGrace, "login"); !ok {
+		if _, ok := c.faults.Roll(UnlimitedGrace, "login"); !ok {
 			return http.StatusUnauthorized, "", "The token expired too long ago."
 		}
 	}
-	if _, ok := c.roll(LoginWithoutToken, "login"); ok || verdict == StillValid {
+	if _, ok := c.faults.Roll(LoginWithoutToken, "login"); ok || verdict == StillValid {
 		return http.StatusOK, "", ""
 	}
-	if _, ok := c.roll(LoginSameToken, "login"); ok {
+	if _, ok := c.faults.Roll(LoginSameToken, "login"); ok {
 		return http.StatusCreated, l.Token, ""
 	}
-	if _, ok := c.roll(RevokeRenewed, "login"); ok {
+	if _, ok := c.faults.Roll(RevokeRenewed, "login"); ok {
 		t.revoked = true
 	}
 	return http.StatusCreated, c.issue(d, c.opt.TokenLife), ""
@@ -111,6 +111,6 @@ func (c *Cloud) loggedIn(l Login, why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l.At = c.now()
-	c.logins.add(l)
+	c.logins.Add(l)
 	c.note(Event{Kind: EventLogin, Device: l.Device, Op: "login", Status: l.Status, Token: tail(l.Token), Why: why})
 }

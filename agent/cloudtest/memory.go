@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
 )
 
 // Addrs are the places of a Cloud, as URLs.
@@ -77,7 +79,7 @@ func (c *Cloud) HTTPClient() *http.Client {
 }
 
 func (c *Cloud) startMemory() {
-	secure := c.serverTLS()
+	secure := c.ServerTLS()
 	secure.NextProtos = []string{"http/1.1"}
 	api := c.pipeServer(http.HandlerFunc(c.ServeHTTP))
 	files := c.pipeServer(http.HandlerFunc(c.ServeFiles))
@@ -100,17 +102,9 @@ func (c *Cloud) startMemory() {
 
 // pipeServer starts an HTTP server for connections in memory.
 func (c *Cloud) pipeServer(h http.Handler) func(net.Conn) {
-	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	l := host.NewPipeListener()
 	c.startHTTP(h, func(s *http.Server) error { return s.Serve(l) })
-	return func(conn net.Conn) {
-		select {
-		case l.conns <- conn:
-		case <-l.done:
-			conn.Close()
-		case <-c.done:
-			conn.Close()
-		}
-	}
+	return func(conn net.Conn) { l.Serve(conn) }
 }
 
 // startHTTP runs an HTTP server until Close, if that is still to come.
@@ -141,7 +135,7 @@ func (c *Cloud) startMQTT(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		cut(conn)
+		host.Cut(conn)
 		return
 	}
 	c.handlers.Go(func() { c.ServeMQTT(conn) })
@@ -166,43 +160,6 @@ func (c *Cloud) dropHTTP() {
 	conns := slices.Collect(maps.Keys(c.conns))
 	c.mu.Unlock()
 	for _, conn := range conns {
-		cut(conn)
+		host.Cut(conn)
 	}
 }
-
-// cut ends a connection as a broken line does: at once, without the farewell
-// of TLS, for which it would have to wait.
-func cut(conn net.Conn) error {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	return conn.Close()
-}
-
-// A pipeListener is a net.Listener for the servers' ends of pipes.
-type pipeListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.done) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
-
-type pipeAddr struct{}
-
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "pipe" }

@@ -7,6 +7,8 @@ import (
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
 )
 
 // NewMochi returns the Broker for real time: mochi-mqtt, an independent
@@ -91,7 +93,7 @@ func (*mochiHook) OnSubscribe(client *mqtt.Client, p packets.Packet) packets.Pac
 			p.Filters[i].Filter = invalidFilter
 		case Closed:
 			p.Filters[i].Filter = invalidFilter
-			cut(link.Conn)
+			host.Cut(link.Conn)
 		}
 	}
 	return p
@@ -107,7 +109,7 @@ func (*mochiHook) OnPublish(client *mqtt.Client, p packets.Packet) (packets.Pack
 	case Granted:
 		return p, nil
 	case Closed:
-		cut(link.Conn)
+		host.Cut(link.Conn)
 	}
 	return p, packets.CodeSuccessIgnore
 }

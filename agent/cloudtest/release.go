@@ -203,7 +203,7 @@ func (c *Cloud) find(q query, d *device) []*release {
 			}
 			return order
 		})
-	} else if _, ok := c.roll(ShuffledList, "ota-list"); ok {
+	} else if _, ok := c.faults.Roll(ShuffledList, "ota-list"); ok {
 		slices.SortFunc(found, func(a, b *release) int { return cmp.Compare(scatter(a.ID), scatter(b.ID)) })
 	}
 	found = found[min(q.offset, len(found)):]
@@ -232,7 +232,7 @@ func (c *Cloud) listReleases(w http.ResponseWriter, r *http.Request, d *device) 
 			"fileLocation": fmt.Sprintf("/bin/%d", f.ID), "isActive": f.Active, "releaseNotes": f.Notes,
 			"createdDate": f.Created.UTC().Format(time.RFC3339), "releaseDate": f.Released.UTC().Format(time.RFC3339),
 		})
-		if _, ok := c.roll(OddFields, "ota-list"); ok {
+		if _, ok := c.faults.Roll(OddFields, "ota-list"); ok {
 			makeOdd(list[len(list)-1], f.Active)
 		}
 	}

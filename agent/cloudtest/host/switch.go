@@ -1,4 +1,4 @@
-package cloudtest
+package host
 
 import (
 	"fmt"
@@ -96,5 +96,8 @@ func ParseSwitch(text string) (Switch, error) {
 	return s, nil
 }
 
-// certain reports whether the fault happens every time.
-func (s Switch) certain() bool { return s.times < 0 || s.every == 1 || s.share >= 1 }
+// Certain reports whether the fault happens every time.
+func (s Switch) Certain() bool { return s.times < 0 || s.every == 1 || s.share >= 1 }
+
+// Limited reports whether the fault happens to some operations only.
+func (s Switch) Limited() bool { return len(s.ops) > 0 }
