@@ -20,7 +20,7 @@ GOBUILD = go build -trimpath -buildvcs=false -tags nethttpomithttp2 -gcflags=all
 TARGETS = amd64:amd64: arm64:arm64: armv7:arm:7 armv5:arm:5
 MAX_ARMV7 = 9000000
 
-.PHONY: help build demo test race year fuzz bench lint arm cross deb reproducible man integration test-system clock1970 clean
+.PHONY: help build demo test race year fuzz bench lint arm cross deb reproducible dist release man integration test-system clock1970 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -60,11 +60,17 @@ cross_build = GOOS=linux GOARCH=$(word 2,$(1)) GOARM=$(word 3,$(1)) $(GOBUILD) -
 cross: arm ## run each of the four under qemu-user: version and check
 	test/cross $(VERSION)
 
-deb: build arm build/tools/.built ## .deb for amd64, arm64, armhf and armel, reproducible
+deb: build arm build/tools/.built ## .deb and .ipk for amd64, arm64, armhf and armel, bills of materials, SHA256SUMS
 	DEB_VERSION=$(DEB_VERSION) packaging/deb/build
 
 reproducible: deb ## build the packages once more elsewhere and compare
 	.ci/reproducible $(VERSION)
+
+dist: ## the source with vendor/ as a reproducible archive, for Yocto
+	packaging/release/dist $(VERSION)
+
+release: ## everything from the tag of this commit, signed: KEY=minisign secret key
+	packaging/release/release
 
 man: ## the man pages, from the commands and the settings
 	go run ./docs/man
