@@ -17,7 +17,9 @@ export CGO_ENABLED = 0
 BUILT ?= $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null))
 GOBUILD = go build -trimpath -buildvcs=false -tags nethttpomithttp2 -gcflags=all=-l -ldflags '-s -w -buildid= -X main.version=$(VERSION) -X main.built=$(BUILT)'
 # The four targets as DIRECTORY:GOARCH:GOARM.
-TARGETS = amd64:amd64: arm64:arm64: armv7:arm:7 armv5:arm:5
+TARGETS = amd64:amd64: arm64:arm64: armv7:arm:$(ARMHF_GOARM) armv5:arm:5
+# What .deb armhf means: 7 is Debian's, 6 runs on a first Raspberry Pi too.
+ARMHF_GOARM ?= 7
 MAX_ARMV7 = 9000000
 
 .PHONY: help build demo test race year fuzz bench lint arm cross deb reproducible dist release man integration test-system clock1970 clean
