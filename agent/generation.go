@@ -94,6 +94,7 @@ func (g *generation) run(ctx context.Context, changed <-chan struct{}) error {
 	systemd.Ready()
 	return RunTasks(ctx, g.Log, append(g.spine(),
 		Task{"identity", watchIdentity},
+		Task{"accounts", g.optional("accounts", g.runAccounts)},
 		Task{"upload", g.optional("upload", g.uploads.Run)},
 		Task{"local", g.optional("local API", g.server.Run)},
 		Task{"status line", g.statusLine},

@@ -29,13 +29,8 @@ func (g *generation) newServer() *local.Server {
 		Log:    g.Log.With("task", "local"),
 		Status: g.status,
 		Token:  g.token,
-		Renew: func(ctx context.Context, name string) error {
-			if err := known(name); err != nil {
-				return err
-			}
-			return g.keeper.Renew(ctx)
-		},
-		Adopt: g.adopt,
+		Renew:  g.renewAccount,
+		Adopt:  g.adopt,
 		Check: func(ctx context.Context, module string) error {
 			if err := g.provisioned(); err != nil {
 				return err
@@ -80,8 +75,8 @@ func (g *generation) provisioned() error {
 // token waits for a token that is valid for least at the least. The newest
 // there is comes as stale when the cloud gives no better one in time.
 func (g *generation) token(ctx context.Context, name string, least time.Duration) (local.TokenAnswer, error) {
-	if err := known(name); err != nil {
-		return local.TokenAnswer{}, err
+	if name != local.DeviceAccount {
+		return g.accountToken(ctx, name, least)
 	}
 	if err := g.provisioned(); err != nil {
 		return local.TokenAnswer{}, err

@@ -26,6 +26,7 @@ func (g *generation) status() local.Status {
 		Settings: local.Settings{File: g.ConfigPath, Generation: g.number, Loads: read.loads, Loaded: read.at, Pending: known && !inForce.Equal(g.conf), Error: text(read.err)},
 		Identity: g.identityStatus(tok),
 		Token:    g.tokenStatus(tok),
+		Accounts: g.accountsStatus(),
 		MQTT:     mqttStatus(session),
 		OTA:      g.modulesStatus(),
 		Upload:   uploadStatus(uploads),
@@ -86,6 +87,7 @@ func (g *generation) problems(tok account.Status, session mqtt.Status, uploads u
 	for _, f := range session.FiltersRefused {
 		add(true, "the broker refuses the subscription to %s", f)
 	}
+	p = append(p, g.accountProblems()...)
 	add(uploads.LastError != "", "upload: %s", uploads.LastError)
 	add(uploads.IntakeError != "", "upload: no data files are taken: %s", uploads.IntakeError)
 	for _, s := range uploads.Skipped {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,6 +34,9 @@ type Account struct {
 	RedirectURI  string    // that the client is registered with; empty: a loopback address
 	Deliver      []Deliver // in the order of the file
 }
+
+// Equal reports whether a and b hold the same settings.
+func (a Account) Equal(b Account) bool { return reflect.DeepEqual(a, b) }
 
 // Deliver says how one local program gets the account's token.
 type Deliver struct {

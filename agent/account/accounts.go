@@ -31,6 +31,9 @@ func (a *Account) Send() profile.Send {
 	return a.Profile.Send
 }
 
+// Time is the time of the account's cloud, as far as it is known.
+func (k *Keeper) Time() time.Time { return k.now() }
+
 // ErrNone means that there is no token that is valid for as long as was asked.
 var ErrNone = errors.New("no token that lasts")
 

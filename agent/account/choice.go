@@ -26,6 +26,9 @@ func (k *Keeper) stuck() bool { return k.refusedOurs || k.lost() }
 // with an error that says nothing of the token, the next one has its turn: some
 // tokens may be such that they always cause one.
 func (k *Keeper) subject() Token {
+	if k.Provider != nil {
+		return k.slots.use()
+	}
 	all := k.candidates()
 	if len(all) == 0 {
 		return Token{}
@@ -46,7 +49,7 @@ func (k *Keeper) window() Window {
 
 // ourWindow is computed once for each token.
 func (k *Keeper) ourWindow() Window {
-	if use := k.slots.use(); !use.Same(k.windowOf) {
+	if use := k.slots.use(); use != k.windowOf {
 		k.windowOf, k.ours = use, k.Schedule.Window(use)
 	}
 	return k.ours

@@ -118,20 +118,27 @@ func (k *Keeper) receive() {
 		if proven.Same(use) {
 			k.accepted(use)
 		}
-		if rejected.Same(use) {
+		if rejected.Same(use) && !k.settled(use) {
 			k.history.Forced = true
 			k.st.Rejected = text(why)
+			k.sessionEnded(k.st.Rejected)
 		}
 	}
 	k.waiting = append(k.waiting, waiting...)
 	if len(k.waiting) == 0 {
 		return
 	}
-	if k.subject().IsZero() {
+	if k.Provider == nil && k.subject().IsZero() {
 		k.answer(ErrNoToken)
 		return
 	}
 	k.urgent = true
+}
+
+// settled reports whether the cloud has just said that tok is good: what was
+// refused lacks a permission, and asking once more tells nothing.
+func (k *Keeper) settled(tok Token) bool {
+	return tok.Same(k.judged) && time.Since(k.judgedAt) < Recheck
 }
 
 // answer gives the outcome to all who asked before the attempt or during it.
@@ -195,7 +202,7 @@ func (k *Keeper) correct() {
 
 // accepted notes that the cloud takes the token in use.
 func (k *Keeper) accepted(tok Token) {
-	k.history.Forced, k.st.Rejected, k.refusedOurs = false, "", false
+	k.history.Forced, k.st.Rejected, k.refusedOurs, k.history.Barren = false, "", false, 0
 	k.prove(tok)
 }
 

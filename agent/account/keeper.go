@@ -20,6 +20,8 @@ type Keeper struct {
 	// Login asks the cloud for a successor of tok. It returns "" when the cloud
 	// gives none because tok is still good.
 	Login func(ctx context.Context, tok Token) (string, error)
+	// Provider makes the calls of another cloud's profile, in place of Login.
+	Provider *Provider
 	// WriteBack puts the token where other programs read it: the identity file.
 	WriteBack func(Token) error
 	Store     *Store
@@ -63,6 +65,13 @@ type Keeper struct {
 	moment      moment // of published
 	warned      int    // of the thresholds, for published.Token
 	waiting     []chan<- error
+
+	// of a Provider
+	spent    []string  // refresh tokens that the cloud has refused
+	dead     string    // digest of the token of which the cloud has said so
+	judged   Token     // the one of which it has said that it is good
+	judgedAt time.Time // and when, by the monotonic clock
+	retired  time.Time // when the cloud was last told that the new token is kept
 }
 
 // Current returns the token to present now and a channel that is closed when it
@@ -118,16 +127,30 @@ func (k *Keeper) known() bool { return k.Known == nil || k.Known() }
 // next is when to ask the cloud. The last attempt's age is elapsed time, so
 // that a step of the clock neither delays the next one nor hastens it.
 func (k *Keeper) next(now time.Time) time.Time {
+	next := k.due(now)
+	if k.Provider == nil {
+		return next
+	}
+	if k.unkept() {
+		next = earlier(next, later(now, now.Add(Recheck-time.Since(k.retired))))
+	}
+	if opens := k.Provider.Gate.Closed(); !opens.IsZero() {
+		next = later(next, now.Add(time.Until(opens)))
+	}
+	return next
+}
+
+func (k *Keeper) due(now time.Time) time.Time {
 	h := k.history
 	h.Pressing = !k.known() || k.unjudged()
 	switch {
-	case k.subject().IsZero():
+	case k.Provider == nil && k.subject().IsZero():
 		return now.Add(Recheck)
 	case k.urgent:
 		return later(now, k.notBefore(now, minGap))
 	case k.nudged:
 		return later(now, k.notBefore(now, nudgeGap))
-	case k.wanted && h.Failures == 0:
+	case k.wanted && h.Failures == 0 && (k.Provider != nil || past(now, k.window().Opens)):
 		return later(now, k.notBefore(now, wantGap))
 	case h.Last != None:
 		h.At = now.Add(-time.Since(k.attempted))
@@ -137,7 +160,10 @@ func (k *Keeper) next(now time.Time) time.Time {
 		return later(now, k.notBefore(now, minGap))
 	}
 	due := k.Schedule.Next(now, k.window(), h)
-	if h.Pressing { // spread, for a fleet may have its power back at once
+	if k.Provider != nil && now.Before(k.slots.use().Issued.Add(-time.Minute)) {
+		return now // the clock went back: what the token says of itself is of no use
+	}
+	if h.Pressing && !k.subject().IsZero() { // spread, for a fleet may have its power back at once
 		due = earlier(due, now.Add(scale(firstAsk, k.spread)-time.Since(k.began)))
 	}
 	return later(due, k.notBefore(now, minGap))

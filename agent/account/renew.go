@@ -15,9 +15,12 @@ const finish = 5 * time.Second
 func (k *Keeper) attempt(ctx context.Context) {
 	tok := k.subject()
 	k.st.Attempts++
+	if k.Provider != nil {
+		k.attemptStep(ctx, tok)
+		return
+	}
 	raw, err := k.login(ctx, tok)
-	k.attempted, k.urgent, k.nudged, k.wanted = time.Now(), false, false, false
-	k.history.At, k.history.Jitter, k.history.Asked = k.now(), k.rand(), 0
+	k.ended()
 	var fresh Token
 	if err == nil && raw != "" {
 		if fresh, err = ParseToken(raw, k.Names); err != nil {
@@ -36,14 +39,37 @@ func (k *Keeper) attempt(ctx context.Context) {
 	k.answer(err)
 }
 
+// attemptStep asks a provider once. What succeeds has been acted on by step.
+func (k *Keeper) attemptStep(ctx context.Context, tok Token) {
+	call, end := outlive(ctx)
+	defer end()
+	err := k.step(call)
+	k.ended()
+	if err != nil && ctx.Err() == nil {
+		k.failed(tok, err)
+	}
+	k.answer(err)
+}
+
+// ended notes when an attempt has.
+func (k *Keeper) ended() {
+	k.attempted, k.urgent, k.nudged, k.wanted = time.Now(), false, false, false
+	k.history.At, k.history.Jitter, k.history.Asked = k.now(), k.rand(), 0
+}
+
 // login lets a call that is under way when the agent is stopped end by itself,
 // within a bound.
 func (k *Keeper) login(ctx context.Context, tok Token) (string, error) {
-	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(finish, cancel) })
-	defer stop()
+	call, end := outlive(ctx)
+	defer end()
 	return k.Login(call, tok)
+}
+
+// outlive is a context that ends a bound after ctx; end releases it.
+func outlive(ctx context.Context) (call context.Context, end func()) {
+	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(finish, cancel) })
+	return call, func() { stop(); cancel() }
 }
 
 func (k *Keeper) failed(tok Token, err error) {
@@ -52,7 +78,7 @@ func (k *Keeper) failed(tok Token, err error) {
 	k.history.Asked = asked
 	k.history.Failures++
 	k.st.LastError, k.st.LastErrorAt = err.Error(), k.history.At
-	if k.history.Last == Refused {
+	if k.Provider == nil && k.history.Last == Refused {
 		k.refused(tok)
 	}
 	if errors.As(err, new(httpError)) && k.history.Last != None {

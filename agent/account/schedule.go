@@ -8,6 +8,9 @@ type Schedule struct {
 	RenewBefore time.Duration // the cloud renews a token only so long before its expiry …
 	Grace       time.Duration // … and so long after it
 	Spread      time.Duration // renewals of a fleet are spread over so much of the window
+	// Share, if not 0, is how much of a token's life passes before it is
+	// renewed; the window then begins there and has no end.
+	Share float64
 }
 
 // DefaultSchedule is Spoke Zone's: 12 h before and after the expiry of a token
@@ -15,6 +18,13 @@ type Schedule struct {
 // Renewal"). A device that waits longer in the window than the spread may be
 // switched off meanwhile until it is too late.
 var DefaultSchedule = Schedule{RenewBefore: 12 * time.Hour, Grace: 12 * time.Hour, Spread: 5 * time.Minute}
+
+// ShareSchedule is that of the clouds that renew at any time: at half of a
+// token's life, since gateways lose their links for days.
+var ShareSchedule = Schedule{RenewBefore: 6 * time.Hour, Share: 0.5}
+
+// shareSpread is the part of a life over which a fleet's renewals are spread.
+const shareSpread = 0.15
 
 // A Window is the part of a token's life in which the cloud renews it. All
 // fields are zero for a token that names no expiry.
@@ -30,6 +40,11 @@ type Window struct {
 func (s Schedule) Window(tok Token) Window {
 	if tok.Expires.IsZero() {
 		return Window{}
+	}
+	if s.Share > 0 {
+		life := max(0, tok.Expires.Sub(tok.Issued))
+		opens := tok.Issued.Add(scale(life, s.Share))
+		return Window{Opens: opens, Due: opens.Add(scale(life, shareSpread*tok.Draw())), Expires: tok.Expires}
 	}
 	before := s.RenewBefore
 	if life := tok.Expires.Sub(tok.Issued); !tok.Issued.IsZero() && life > 0 {
@@ -69,6 +84,7 @@ type History struct {
 	Asked    time.Duration // how long the cloud asked to wait
 	Forced   bool          // a refusal by the API or the broker, or a person, asks for renewal now
 	Pressing bool          // the window may be open, whatever now says
+	Barren   int           // renewals in a row whose tokens were refused, too
 	Jitter   float64       // in [0,1), drawn once for the wait after the last attempt
 }
 
@@ -84,6 +100,7 @@ const (
 	maxAsked     = 6 * time.Hour
 	slowFirst    = 15 * time.Minute // at least, after a refusal, which only a person or the cloud mends
 	slowMax      = 6 * time.Hour    // at most
+	maxBarren    = time.Hour        // at most, where each new token is refused
 	askAgain     = 5 * time.Minute  // after "still good"
 )
 
@@ -118,17 +135,21 @@ func (s Schedule) Next(now time.Time, w Window, h History) time.Time {
 // that a fleet that failed together does not come back together. In the window
 // it is short after a refusal too: the cloud may have been wrong.
 func (s Schedule) gap(now time.Time, w Window, h History) time.Duration {
-	left := w.Closes.Sub(now)
-	open := h.Pressing || !w.Due.IsZero() && !now.Before(w.Due) && left > 0
+	end := w.Closes
+	if s.Share > 0 {
+		end = w.Expires
+	}
+	left := end.Sub(now)
+	open := h.Pressing || !w.Due.IsZero() && !now.Before(w.Due) && (left > 0 || s.Share > 0)
 	var wait time.Duration
 	switch {
 	case h.Last == Limited && h.Asked > 0:
 		wait = min(h.Asked, maxAsked)
-		if left > 0 { // zero and less where there is nothing to lose
+		if left > 0 && s.Share == 0 { // zero and less where there is nothing to lose
 			wait = min(wait, left/4)
 		}
 		return max(wait, minGap) + scale(firstBackoff, h.Jitter)
-	case h.Last == Refused && open:
+	case h.Last == Refused && open && s.Share == 0: // a password that is refused often is locked
 		wait = inWindow
 	case h.Last == Refused:
 		wait = double(slowFirst, h.Failures, slowMax*2/3)
@@ -136,7 +157,7 @@ func (s Schedule) gap(now time.Time, w Window, h History) time.Duration {
 	case h.Failures > 0:
 		wait = double(firstBackoff, h.Failures, maxBackoff)
 	case h.Forced:
-		return max(s.askAgain()/5, minGap)
+		return double(max(s.askAgain()/5, minGap), 1+h.Barren, maxBarren)
 	default:
 		return s.askAgain()
 	}

@@ -37,6 +37,9 @@ type Status struct {
 	NextTry     time.Time
 	Attempts    int
 	Renewals    int
+	Logins      int    // renewals among them that took the secrets
+	Short       string // what was asked for and the token does not permit
+	NeedsLogin  bool   // nothing but a person gets the next token
 	Failures    int    // in a row
 	StoreError  string // why the token is not durable in the state directory
 	FileError   string // what is wrong with the identity file
@@ -90,6 +93,10 @@ func (k *Keeper) warn(s Status) {
 func judge(now time.Time, s Status, forced bool) (State, string) {
 	w := s.Window
 	switch {
+	case s.NeedsLogin && (s.Token.IsZero() || past(now, s.Token.Expires)):
+		return Lost, s.LastError
+	case s.Token.IsZero() && s.Failures > 0:
+		return Unprovisioned, fmt.Sprintf("no token: attempt %d failed: %s", s.Failures, s.LastError)
 	case s.Token.IsZero() && s.FileError != "":
 		return Unprovisioned, "no token: " + s.FileError
 	case s.Token.IsZero():

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
 )
@@ -49,6 +50,8 @@ type Store struct {
 	Dir string        // <state>/cred
 	FS  atomicfile.FS // atomicfile.OS if nil
 
+	Profiled bool // its tokens come by a profile
+
 	newest *slots // what save was given last, durable or not
 }
 
@@ -58,6 +61,34 @@ type record struct {
 	Cur  string `json:"cur"`
 	Next string `json:"next,omitempty"`
 	Seen string `json:"seen,omitempty"`
+
+	CurBeside  *beside `json:"cur_beside,omitempty"`
+	NextBeside *beside `json:"next_beside,omitempty"`
+}
+
+// beside is what is known of a token and does not stand in it: of those that
+// come by a profile.
+type beside struct {
+	Renewer string    `json:"refresh_token,omitempty"`
+	Issued  time.Time `json:"issued,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// besides is nil for a token that says everything itself.
+func besides(t Token, profiled bool) *beside {
+	if !profiled || t.IsZero() {
+		return nil
+	}
+	return &beside{Renewer: t.renewer, Issued: t.Issued, Expires: t.Expires}
+}
+
+// restore is the token of a record, none if it is no token.
+func restore(raw string, b *beside, names Names) Token {
+	if b == nil {
+		t, _ := ParseToken(raw, names)
+		return t
+	}
+	return Token{raw: raw, renewer: b.Renewer, Claims: Claims{Issued: b.Issued, Expires: b.Expires}}
 }
 
 func (s *Store) path() string { return filepath.Join(s.Dir, "tokens") }
@@ -81,14 +112,13 @@ func (s *Store) load(names Names) (slots, error) {
 		return slots{}, fmt.Errorf("read stored tokens: %w", err)
 	}
 	out := slots{Seen: r.Seen}
-	out.Cur, _ = ParseToken(r.Cur, names) // none if it is no token
-	out.Next, _ = ParseToken(r.Next, names)
+	out.Cur, out.Next = restore(r.Cur, r.CurBeside, names), restore(r.Next, r.NextBeside, names)
 	return out, nil
 }
 
 func (s *Store) save(v slots) error {
 	s.newest = &v
-	r := record{Fmt: 1, Cur: v.Cur.Raw(), Next: v.Next.Raw(), Seen: v.Seen}
+	r := record{Fmt: 1, Cur: v.Cur.Raw(), Next: v.Next.Raw(), Seen: v.Seen, CurBeside: besides(v.Cur, s.Profiled), NextBeside: besides(v.Next, s.Profiled)}
 	if err := atomicfile.SaveRecord(s.fs(), s.path(), r); err != nil {
 		return fmt.Errorf("store tokens: %w", err)
 	}

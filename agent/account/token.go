@@ -27,7 +27,8 @@ const maxToken = 65535
 // A Token is an access token and what it says of itself. The zero Token is
 // none. It prints as its last characters and its times, never whole.
 type Token struct {
-	raw string
+	raw     string
+	renewer string // the refresh token that came with it; "" if none
 	Claims
 }
 

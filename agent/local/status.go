@@ -27,6 +27,7 @@ type Status struct {
 	OTA      []Module  `json:"ota"`
 	Upload   Upload    `json:"upload"`
 	Clock    Clock     `json:"clock"`
+	Accounts []Account `json:"accounts"`
 	Problems []string  `json:"problems"` // sentences for the person at the gateway, worst first
 }
 
@@ -170,6 +171,11 @@ func (s *Status) tidy() {
 		modules = append(modules, m.tidy())
 	}
 	s.OTA = modules
+	accounts := make([]Account, 0, len(s.Accounts))
+	for _, a := range s.Accounts {
+		accounts = append(accounts, a.tidy())
+	}
+	s.Accounts = accounts
 	if s.Problems == nil {
 		s.Problems = []string{}
 	}

@@ -145,20 +145,44 @@ func ByName(name string) (p Profile, ok bool) {
 	return table[i], true
 }
 
-// Names are those of all profiles, for a sentence.
-func Names() string {
+// ForAccounts names the profiles that an account of accounts.d may have, for a
+// sentence.
+func ForAccounts() string {
 	var names []string
 	for _, p := range table {
-		names = append(names, p.Name)
+		if p.Kind != Exchange { // the device's own, which begins with a token
+			names = append(names, p.Name)
+		}
 	}
 	return strings.Join(names, ", ")
 }
 
-// CanLogin reports whether the secrets in v suffice for the login call.
-func (p Profile) CanLogin(v Values) bool { return !p.Login.IsZero() && len(p.Login.missing(v)) == 0 }
+// With is p with what an account's settings change: the path of the token call,
+// the path of the probe, and, for a user of the oauth2 profile, the resource
+// owner's password in the place of client credentials (RFC 6749, section 4.3).
+func (p Profile) With(tokenPath, probePath string, user bool) Profile {
+	if p.Name == "oauth2" && user {
+		p.Login = passwordGrant
+	}
+	if tokenPath != "" {
+		p.Login.Path, p.Refresh.Path = tokenPath, tokenPath
+	}
+	if probePath != "" {
+		p.Probe = get(probePath)
+	}
+	return p
+}
 
-// missing are the names of the values that c needs and v has not.
-func (c Call) missing(v Values) (names []string) {
+// Uses reports whether a field of c holds the value called name.
+func (c Call) Uses(name string) bool {
+	return slices.ContainsFunc(c.Fields, func(f Field) bool { return f.Value == "$"+name })
+}
+
+// CanLogin reports whether the secrets in v suffice for the login call.
+func (p Profile) CanLogin(v Values) bool { return !p.Login.IsZero() && len(p.Login.Missing(v)) == 0 }
+
+// Missing are the names of the values that c needs and v has not.
+func (c Call) Missing(v Values) (names []string) {
 	for _, f := range c.Fields {
 		if name, ok := strings.CutPrefix(f.Value, "$"); ok && !f.Optional && v[name] == "" {
 			names = append(names, name)

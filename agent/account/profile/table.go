@@ -30,6 +30,8 @@ func bearing(c Call) Call {
 
 const day = 24 * time.Hour
 
+var passwordGrant = post("/oauth/token", Form, text("grant_type", "password"), value(Username), value(Password), optional(value(ClientID)), optional(value(ClientSecret)), optional(value(Scope)))
+
 // table has every profile. Each entry's sources are the vendor's pages of the
 // same name; docs/accounts.md tells what they leave open.
 var table = []Profile{
@@ -44,7 +46,7 @@ var table = []Profile{
 	},
 	{ // the same cloud's tokens for people
 		Name: "spoke-zone-user", URL: "https://api.spoke.zone", Kind: Relogin,
-		Login: post("/login", JSON, text("email", "$"+Username), value(Password)),
+		Login: post("/login", JSON, value(Username), value(Password)),
 		Token: "token", Expiry: []Source{JWTExp},
 		Send: Send{Header: "X-Access-Token"}, Denied: Renew,
 		Limits:  Limits{Reset: "X-Ratelimit-Reset"},

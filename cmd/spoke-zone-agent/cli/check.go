@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	daemon "github.com/spoke-zone/spoke-zone-agent/agent"
 	"github.com/spoke-zone/spoke-zone-agent/conf"
 )
 
@@ -38,6 +40,11 @@ func (p *Program) check() error {
 	if _, err := c.Cloud.Roots(); err != nil {
 		faults++
 		fmt.Fprintf(p.Err, "%s: %s\n", p.config, printable(err.Error()))
+	}
+	if err := daemon.CheckAccounts(c.Paths.Accounts); err != nil {
+		lines := strings.Split(printable(err.Error()), "\n")
+		faults += len(lines)
+		fmt.Fprintln(p.Err, strings.Join(lines, "\n"))
 	}
 	if faults > 0 {
 		return Exit(Config, fmt.Errorf("check: %s in the settings", countOf(faults, "fault")))

@@ -61,6 +61,11 @@ func screen(s local.Status, now time.Time) string {
 	cloud.token(s.Token)
 	p.WriteString(cloud.String())
 	p.mqtt(s.MQTT)
+	cloud = &page{now: cloud.now}
+	for _, a := range otherAccounts(s) {
+		cloud.account(a)
+	}
+	p.WriteString(cloud.String())
 	p.updates(s.OTA)
 	p.uploads(s.Upload)
 	p.clock(s.Clock)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
+	"github.com/spoke-zone/spoke-zone-agent/conf"
 )
 
 func (p *Program) tokenCommand() *cobra.Command {
@@ -19,7 +20,7 @@ func (p *Program) tokenCommand() *cobra.Command {
 			"is one that is valid for long enough. This is for root and members of the group\n" +
 			"in the settings' local.group; the daemon logs who asked.",
 		Args:              args(cobra.MaximumNArgs(1)),
-		ValidArgsFunction: completeAccounts,
+		ValidArgsFunction: p.completeAccounts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			t, err := p.client().Token(cmd.Context(), account(args), min)
 			if err != nil {
@@ -46,7 +47,7 @@ func (p *Program) renewCommand() *cobra.Command {
 		Short:             "Renew an access token now",
 		Long:              "Renew the token of the account NAME, by default the device's own, and wait until it\nis done.",
 		Args:              args(cobra.MaximumNArgs(1)),
-		ValidArgsFunction: completeAccounts,
+		ValidArgsFunction: p.completeAccounts,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := p.client().Renew(cmd.Context(), account(args)); err != nil {
 				return said(cmd, err)
@@ -64,9 +65,15 @@ func account(args []string) string {
 	return local.DeviceAccount
 }
 
-func completeAccounts(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (p *Program) completeAccounts(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return []string{local.DeviceAccount}, cobra.ShellCompDirectiveNoFileComp
+	names := []string{local.DeviceAccount}
+	c, _ := conf.Load(p.config)
+	all, _ := conf.LoadAccounts(c.Paths.Accounts)
+	for _, a := range all {
+		names = append(names, a.Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

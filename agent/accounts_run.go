@@ -1,0 +1,105 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/local"
+	"github.com/spoke-zone/spoke-zone-agent/conf"
+)
+
+// A runningAccount is one of accounts.d at work.
+type runningAccount struct {
+	conf conf.Account
+	stop func() // and wait
+}
+
+// runAccounts runs a Keeper for each file of accounts.d until ctx is done. A
+// change of one file restarts that account alone; a file with a fault leaves
+// the account as it was before.
+func (g *generation) runAccounts(ctx context.Context) error {
+	log := g.Log.With("task", "accounts")
+	watcher := conf.NewWatcher([]string{g.conf.Paths.Accounts}, log)
+	running := map[string]runningAccount{}
+	var group errgroup.Group
+	load := func() {
+		confs, err := conf.LoadAccounts(g.conf.Paths.Accounts)
+		g.troubles.set("accounts", err)
+		if err != nil {
+			log.Error("accounts with faults not used", "err", err)
+		}
+		for name, r := range running {
+			keep := slices.ContainsFunc(confs, r.conf.Equal) || faulty(err, r.conf.File)
+			if !keep {
+				r.stop()
+				delete(running, name)
+			}
+		}
+		for _, c := range confs {
+			if _, ok := running[c.Name]; !ok {
+				g.startAccount(ctx, &group, running, c)
+			}
+		}
+	}
+	load()
+	err := watcher.Run(ctx, load)
+	return errors.Join(err, group.Wait())
+}
+
+// faulty reports whether one of the faults in err is in the file.
+func faulty(err error, file string) bool {
+	var faults conf.Faults
+	return errors.As(err, &faults) && slices.ContainsFunc(faults, func(f conf.Fault) bool { return f.File == file })
+}
+
+// startAccount starts the account of c, if its settings go together.
+func (g *generation) startAccount(ctx context.Context, group *errgroup.Group, running map[string]runningAccount, c conf.Account) {
+	acc, err := g.newAccount(c)
+	g.troubles.set("account "+c.Name, err)
+	if err != nil {
+		g.Log.Error("account not used", "task", "accounts", "account", c.Name, "err", err)
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	group.Go(func() error {
+		defer close(done)
+		return acc.Keeper.Run(ctx)
+	})
+	g.accounts.set(acc)
+	running[c.Name] = runningAccount{c, func() {
+		cancel()
+		<-done
+		acc.HTTP.CloseIdleConnections()
+		g.accounts.remove(c.Name)
+	}}
+}
+
+// accountDirectory is where the account's tokens are kept.
+func (g *generation) accountDirectory(name string) string {
+	return filepath.Join(g.conf.Paths.State, "cred", "accounts", name)
+}
+
+// accountNames are those of all accounts but the device's own.
+func (g *generation) otherAccounts() []accountInForce {
+	all, _ := g.accounts.all()
+	return slices.DeleteFunc(all, func(a accountInForce) bool { return a.Name == local.DeviceAccount })
+}
+
+// CheckAccounts is an error that tells all that is wrong in the files of
+// accounts.d.
+func CheckAccounts(dir string) error {
+	confs, err := conf.LoadAccounts(dir)
+	all := []error{err}
+	for _, c := range confs {
+		if _, err := accountProfile(c); err != nil {
+			all = append(all, errors.New(c.File+": "+strings.ReplaceAll(err.Error(), "\n", "\n"+c.File+": ")))
+		}
+	}
+	return errors.Join(all...)
+}

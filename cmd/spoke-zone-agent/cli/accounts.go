@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/local"
+)
+
+func (p *Program) accountsCommand() *cobra.Command {
+	var asJSON bool
+	cmd := p.talks(&cobra.Command{
+		Use:   "accounts",
+		Short: "Show every cloud account",
+		Long: "Show the device's own account and those of accounts.d: the state of each token,\n" +
+			"when it is renewed, and the point of no return where there is one.",
+		Args: args(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := p.client().Status(cmd.Context())
+			if err != nil {
+				return said(cmd, err)
+			}
+			if asJSON {
+				return writeJSON(p.Out, s.Accounts)
+			}
+			page := &page{now: p.clock().Add(span(s.Clock.ServerOffset))}
+			for _, a := range s.Accounts {
+				page.account(a)
+			}
+			_, err = fmt.Fprint(p.Out, page.String())
+			return err
+		},
+	})
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// account writes one account, its name at the left.
+func (p *page) account(a local.Account) {
+	state := cmp.Or(a.State, "unknown")
+	if !a.Expires.IsZero() {
+		verb := ", expires "
+		if a.Expires.Before(p.now) {
+			verb = ", expired "
+		}
+		state += verb + timeText(a.Expires, p.now)
+	}
+	p.row(a.Account, state)
+	p.row("  profile", a.Profile+" ("+a.Kind+")")
+	p.row("  reason", a.Reason)
+	if a.Tail != "" {
+		p.row("  ends in", a.Tail)
+	}
+	p.at("  renew at", a.RenewAt)
+	p.at("  no return", a.PointOfNoReturn)
+	p.at("  renewed", a.LastRenewal, countOf(a.Renewals, "renewal")+" so far")
+	if a.Attempt > 0 {
+		p.at("  next try", a.NextTry, fmt.Sprintf("attempt %d", a.Attempt))
+	}
+	p.at("  limited", a.LimitedUntil)
+	p.row("  missing", a.Missing)
+	if a.Account != local.DeviceAccount {
+		p.row("  keeps", strings.ReplaceAll(strings.Join(a.Keeps, ", "), "_", " "))
+	}
+}
+
+// otherAccounts are the accounts of a status that can fail on their own.
+func otherAccounts(s local.Status) []local.Account {
+	return slices.DeleteFunc(slices.Clone(s.Accounts), func(a local.Account) bool { return a.Account == local.DeviceAccount })
+}
