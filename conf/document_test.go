@@ -297,12 +297,12 @@ func FuzzSettings(f *testing.F) {
 		}
 		// Whatever was taken can be printed and is then taken again.
 		for i := range r.config.Modules {
-			again(t, scope{&r.config, &r.config.Modules[i], nil})
+			again(t, scope{config: &r.config, module: &r.config.Modules[i]})
 		}
 		for i := range r.config.Commands {
-			again(t, scope{&r.config, nil, &r.config.Commands[i]})
+			again(t, scope{config: &r.config, command: &r.config.Commands[i]})
 		}
-		again(t, scope{&r.config, nil, nil})
+		again(t, scope{config: &r.config})
 	})
 }
 

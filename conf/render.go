@@ -15,9 +15,27 @@ const preamble = `# Settings of spoke-zone-agent. Each one is shown with its def
 # systemctl reload spoke-zone-agent    puts changes in force
 `
 
+const installPreamble = `# Policy of the privileged installer of spoke-zone-agent. It is root's alone:
+# the daemon, which talks to the cloud, cannot change it. Each setting is shown
+# with its default: take away the # before it to change it.
+#
+# A module is named as the cloud names it. Without a section it has the defaults
+# below, and nothing is installed for it unless hooks.d holds a hook of its name.
+#
+# Sizes are written 512KiB or 1GiB. A comment begins with # or ; at the start of
+# a line or behind a space.
+#
+# spoke-zone-agent doctor    tells everything that is wrong here
+`
+
 // Render returns the agent.conf that is shipped: every setting, commented out,
 // with its default.
-func Render() string {
+func Render() string { return render(preamble, table) }
+
+// RenderInstall returns the install.conf that is shipped.
+func RenderInstall() string { return render(installPreamble, installTable) }
+
+func render(preamble string, table []Setting) string {
 	var b strings.Builder
 	b.WriteString(preamble)
 	section := ""

@@ -23,6 +23,9 @@ type scope struct {
 	config  *Config
 	module  *Module
 	command *Command
+
+	install *Install
+	rule    *InstallRule
 }
 
 const (

@@ -190,8 +190,8 @@ func TestSettingsReadWhatTheyPrint(t *testing.T) {
 	}
 	for _, s := range table {
 		for i := range c.Modules {
-			from := s.at(scope{&c, &c.Modules[i], &c.Commands[i]})
-			to := s.at(scope{&again, &again.Modules[i], &again.Commands[i]})
+			from := s.at(scope{config: &c, module: &c.Modules[i], command: &c.Commands[i]})
+			to := s.at(scope{config: &again, module: &again.Modules[i], command: &again.Commands[i]})
 			if err := to.parse(from.text()); err != nil {
 				t.Errorf("%s.%s prints %q: %v", s.Section, s.Key, from.text(), err)
 			}

@@ -22,6 +22,7 @@ const (
 	commandsHere = ".\\\" commands\n"
 	optionsHere  = ".\\\" options\n"
 	settingsHere = ".\\\" settings\n"
+	policyHere   = ".\\\" policy\n"
 )
 
 func main() {
@@ -56,7 +57,8 @@ func pages() (map[string]string, error) {
 	}
 	root := new(cli.Program).Command()
 	parts := strings.NewReplacer(
-		commandsHere, commands(root), optionsHere, options(root), settingsHere, settings(conf.Settings()))
+		commandsHere, commands(root), optionsHere, options(root), settingsHere, settings(conf.Settings()),
+		policyHere, settings(conf.InstallSettings()))
 	all := map[string]string{}
 	for _, f := range files {
 		b, err := sources.ReadFile("pages/" + f.Name())

@@ -21,7 +21,7 @@ func TestPagesAreUpToDate(t *testing.T) {
 		}
 	}
 	all, err := pages()
-	if err != nil || len(all) != 3 {
+	if err != nil || len(all) != 4 {
 		t.Fatalf("%d pages, %v", len(all), err)
 	}
 	for name, want := range all {
@@ -55,6 +55,18 @@ func TestPagesTellAll(t *testing.T) {
 	for _, s := range conf.Settings() {
 		if !strings.Contains(all["spoke-zone-agent.conf.5"], "\n.It Ic "+s.Key+"\n") {
 			t.Errorf("spoke-zone-agent.conf(5) does not tell of %s.%s", s.Section, s.Key)
+		}
+	}
+}
+
+func TestEverySettingOfTheInstallerIsTold(t *testing.T) {
+	all, err := pages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range conf.InstallSettings() {
+		if !strings.Contains(all["spoke-zone-install.conf.5"], "\n.It Ic "+s.Key+"\n") {
+			t.Errorf("spoke-zone-install.conf(5) does not tell of %s.%s", s.Section, s.Key)
 		}
 	}
 }
