@@ -3,6 +3,7 @@ package agent
 import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/command"
+	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/mqtt"
 )
 
@@ -26,6 +27,7 @@ func (g *generation) newCommands() *command.Commands {
 // receive takes a message from the broker.
 func (g *generation) receive(m mqtt.Message) {
 	s, _ := g.keeper.Status()
+	g.server.Deliver(m.Topic, m.Payload, local.Message{Topic: local.Short(g.topicBase(s.Token), m.Topic), QoS: m.QoS, Retained: m.Retain})
 	name, base, ok := command.Name(m.Topic, g.bases(s.Token)...)
 	if !ok {
 		g.commands.Unknown(m.Topic, len(m.Payload))

@@ -119,6 +119,28 @@ func (c *Client) Upload(ctx context.Context, typ, module, name string, size int6
 	return it, err
 }
 
+// Publish has a message published. Once it returns nil the message is durable,
+// or at QoS 0 handed to the broker.
+func (c *Client) Publish(ctx context.Context, m Publication) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return c.get(ctx, http.MethodPost, publishPath, &body{bytes.NewReader(b), int64(len(b))}, nil)
+}
+
+// Subscribe calls f with the messages of the broker that match filter, until
+// ctx is done (then it returns nil), f fails, or the agent ends.
+func (c *Client) Subscribe(ctx context.Context, filter string, f func(Message) error) error {
+	return c.lines(ctx, http.MethodGet, subscribePath+"?"+url.Values{"filter": {filter}}.Encode(), func(line []byte) error {
+		var m Message
+		if err := json.Unmarshal(line, &m); err != nil {
+			return fmt.Errorf("message of the agent: %w", err)
+		}
+		return f(m)
+	})
+}
+
 // PID is the process id of the agent, by the word of the kernel.
 func (c *Client) PID(ctx context.Context) (int, error) {
 	conn, err := c.connect(ctx)

@@ -12,12 +12,12 @@ import (
 // but for localhost, were meant for somebody else.
 const Host = "spoke-zone-agent"
 
-// dataFiles and the adoptions are the calls that take a body.
+// dataFiles, the adoptions and publish are the calls that take a body.
 const dataFiles = "/v1/data-files"
 
 func takesBody(path string) bool {
 	account, ok := strings.CutPrefix(path, "/v1/accounts/")
-	return path == dataFiles || ok && strings.HasSuffix(account, "/adopt")
+	return path == dataFiles || path == publishPath || ok && strings.HasSuffix(account, "/adopt")
 }
 
 // A call answers one request of a peer that may make it. Its error becomes the
@@ -35,6 +35,8 @@ func (c *calls) routes() http.Handler {
 	mux.Handle("POST /v1/ota/{module}/check", c.trusted(c.check))
 	mux.Handle("POST /v1/ota/{module}/fetch", c.trusted(c.fetch))
 	mux.Handle("POST "+dataFiles, c.trusted(c.add))
+	mux.Handle("POST "+publishPath, c.trusted(c.publish))
+	mux.Handle("GET "+subscribePath, c.trusted(c.subscribe))
 	mux.Handle("/", c.everybody(func(w http.ResponseWriter, r *http.Request, _ peer) error {
 		return Errorf(NotFound, "there is no call %s %s", r.Method, shorten(r.URL.Path))
 	}))
@@ -100,7 +102,7 @@ func (c *calls) admit(w http.ResponseWriter, r *http.Request, p peer) error {
 		return Errorf(Denied, "requests of web pages are refused")
 	case r.Host != Host && r.Host != "localhost":
 		return Errorf(Denied, "host %q is not served here, only %s and localhost", shorten(r.Host), Host)
-	case !c.limiter.allow(p.uid, time.Now()):
+	case r.URL.Path != publishPath && !c.limiter.allow(p.uid, time.Now()):
 		return Errorf(Busy, "uid %d asks more than %d times a second", p.uid, perSecond)
 	case r.ContentLength != 0 && !takesBody(r.URL.Path):
 		return Errorf(Invalid, "%s takes no body", shorten(r.URL.Path))

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -13,10 +14,17 @@ const (
 	perSecond = 20
 	burst     = 40
 	maxUIDs   = 256 // known at a time
+
+	// Of publishes it may be more: each costs a small part of a write to disk.
+	publishPerSecond = 500
+	publishBurst     = 1000
 )
 
 // A limiter keeps a bounded table of who asks how often.
 type limiter struct {
+	rate  rate.Limit // perSecond if 0
+	burst int        // burst if 0
+
 	mu   sync.Mutex
 	uids map[uint32]*asker
 }
@@ -39,7 +47,7 @@ func (l *limiter) allow(uid uint32, now time.Time) bool {
 		if len(l.uids) >= maxUIDs {
 			l.forget()
 		}
-		a = &asker{Limiter: rate.NewLimiter(perSecond, burst)}
+		a = &asker{Limiter: rate.NewLimiter(cmp.Or(l.rate, perSecond), cmp.Or(l.burst, burst))}
 		l.uids[uid] = a
 	}
 	a.last = now

@@ -53,6 +53,15 @@ type Server struct {
 	// Add takes a data file over: once it returns, the file is durable.
 	Add func(ctx context.Context, typ, module, name string, r io.Reader) (Item, error)
 
+	// Publish takes a message over: once it returns, the message is durable, or
+	// at QoS 0 handed to the broker.
+	Publish func(ctx context.Context, m Publication) error
+	// Subscribe says which topics in full a local program means by filter, if it
+	// may have them. Deliver brings the messages.
+	Subscribe func(filter string) (full string, err error)
+
+	exchange exchange
+
 	listen func() (net.Listener, error)       // at Socket, if nil
 	peerOf func(net.Conn) (peer, error)       // the kernel's word, if nil
 	rights func(group string) (rights, error) // from the system's groups, if nil
@@ -79,7 +88,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		s.Log.Warn("only root may use the local API for tokens and changes", "err", err)
 	}
-	handlers := &calls{Server: s, rights: r}
+	handlers := &calls{Server: s, rights: r, publishing: limiter{rate: publishPerSecond, burst: publishBurst}}
 	srv := &http.Server{
 		Handler:           handlers.routes(),
 		ConnContext:       withPeer,
@@ -122,8 +131,10 @@ func (s *Server) open() (net.Listener, error) {
 type calls struct {
 	*Server
 	rights  rights
-	limiter limiter
+	limiter limiter        // of all calls but publishes
 	running sync.WaitGroup // one for each request
+
+	publishing limiter
 }
 
 func (c *calls) maxBody() int64 {

@@ -9,6 +9,8 @@
 //	POST /v1/ota/MODULE/check                        trusted
 //	POST /v1/ota/MODULE/fetch                        trusted
 //	POST /v1/data-files?type=log&module=&name=       trusted
+//	POST /v1/publish                                 trusted
+//	GET  /v1/subscribe?filter=ctrl/%23               trusted
 //	GET  /metrics                                    everybody
 //
 // Trusted are root, the agent's own user and the members of a group from the

@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "daemon": startDaemon, "await": await, "expand": expand,
+			"exits": exits, "daemon": startDaemon, "await": await, "expand": expand, "feed": feed,
 		},
 	})
 }
@@ -89,7 +89,9 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	server := &local.Server{
 		Socket: socket, Log: slog.New(slog.DiscardHandler), Status: f.get,
 		Token: f.token, Renew: f.renew, Adopt: f.adopt, Check: f.check, Fetch: f.fetch, Add: f.add,
+		Publish: f.publish, Subscribe: f.subscribe,
 	}
+	f.deliver = server.Deliver
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
@@ -108,11 +110,31 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("the fake daemon does not answer")
 }
 
+// feed TOPIC PAYLOAD publishes at the daemon of $SOCKET again and again until
+// the script ends: nothing tells when a subscriber is there.
+func feed(ts *testscript.TestScript, neg bool, args []string) {
+	client := &local.Client{Socket: ts.Getenv("SOCKET")}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			if err := client.Publish(ctx, local.Publication{Topic: args[0], Payload: &args[1]}); err != nil && ctx.Err() == nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	ts.Defer(func() { cancel(); <-ended })
+}
+
 // A fake is an agent that behaves, without a cloud.
 type fake struct {
 	mu     sync.Mutex
 	status local.Status
 	fail   *local.Error
+
+	deliver func(topic string, payload []byte, m local.Message)
 }
 
 func (f *fake) get() local.Status {
@@ -185,4 +207,26 @@ func (f *fake) add(_ context.Context, typ, module, name string, r io.Reader) (lo
 		err = f.failure()
 	}
 	return local.Item{ID: "7", Name: name, Type: typ, Module: module, Size: n}, err
+}
+
+// publish brings the message back to whoever has subscribed to it.
+func (f *fake) publish(_ context.Context, p local.Publication) error {
+	topic, err := local.Topic("mrs/d/7", p.Topic)
+	if err != nil {
+		return local.Errorf(local.Invalid, "%v", err)
+	}
+	payload, err := p.Bytes()
+	if err != nil {
+		return err
+	}
+	f.deliver(topic, payload, local.Message{Topic: local.Short("mrs/d/7", topic), QoS: p.Level(), Retained: p.Retain})
+	return f.failure()
+}
+
+func (f *fake) subscribe(filter string) (string, error) {
+	full, err := local.Filter("mrs/d/7", filter)
+	if err != nil {
+		return "", local.Errorf(local.Invalid, "%v", err)
+	}
+	return full, nil
 }
