@@ -98,7 +98,8 @@ func (r *run) prepare() (err error) {
 	return r.use(r.File, false)
 }
 
-// use has the hook called with a copy of file, or with the first half of it.
+// use has the hook called with a copy of file, or with the first half of it
+// under the name and the digest of the whole.
 func (r *run) use(file string, half bool) error {
 	in, err := os.Open(file)
 	if err != nil {
@@ -119,11 +120,14 @@ func (r *run) use(file string, half bool) error {
 		return err
 	}
 	h := sha256.New()
-	_, err = io.Copy(io.MultiWriter(out, h), io.LimitReader(in, size))
+	_, err = io.Copy(out, io.LimitReader(io.TeeReader(in, h), size))
+	if err == nil {
+		_, err = io.Copy(h, in)
+	}
 	if cerr := out.Close(); err == nil {
 		err = cerr
 	}
-	r.call.File, r.call.Size, r.call.SHA256 = name, size, hex.EncodeToString(h.Sum(nil))
+	r.call.File, r.call.Size, r.call.SHA256 = name, info.Size(), hex.EncodeToString(h.Sum(nil))
 	return err
 }
 
