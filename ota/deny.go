@@ -17,22 +17,28 @@ const (
 	denyLimit = 7 * 24 * time.Hour // a later end is a wrong clock's
 )
 
-// A denial keeps a release that failed from being chosen again at once: until
-// the catalogue changes, or until a time.
+// A denial keeps a release that failed from being chosen again at once: for
+// good, until the catalogue changes, until there is room, or until a time.
 type denial struct {
 	ID      string    `json:"ota"`
 	Version Version   `json:"version"`
 	Reason  string    `json:"reason"`
 	Listing string    `json:"listing,omitempty"`
 	Until   time.Time `json:"until,omitzero"`
+	Need    int64     `json:"need,omitempty"` // bytes that must be free, or Until
+	Forever bool      `json:"forever,omitempty"`
 }
 
-// holds reports whether d still keeps f away.
-func (d denial) holds(f File, listing string, now time.Time) bool {
-	if d.ID != f.ID || d.Version != f.Version {
+// holds reports whether d still keeps f away, with so many bytes free.
+func (d denial) holds(f File, listing string, now time.Time, free int64) bool {
+	switch {
+	case d.ID != f.ID || d.Version != f.Version:
 		return false
-	}
-	if d.Listing != "" {
+	case d.Forever:
+		return true
+	case d.Need > 0 && free >= d.Need:
+		return false
+	case d.Listing != "":
 		return d.Listing == listing
 	}
 	return now.Before(d.Until) && d.Until.Sub(now) <= denyLimit

@@ -36,12 +36,20 @@ type Manager struct {
 	Dir        string // of all records and downloads; made if missing
 	Modules    []Module
 	Source     Source
-	CheckEvery time.Duration  // 6 h if 0
-	RateLimit  int64          // bytes per second of all downloads; no limit if 0
-	MaxSize    int64          // bytes of a release; 2 GiB if 0
-	FS         FS             // Disk if nil
-	Rand       func() float64 // rand.Float64 if nil
-	Log        *slog.Logger   // slog.Default if nil
+	CheckEvery time.Duration // 6 h if 0
+	RateLimit  int64         // bytes per second of all downloads; no limit if 0
+	MaxSize    int64         // bytes of a release; 2 GiB if 0
+
+	Installer Installer // runs the hooks; nil: nothing can be installed
+	Rules     Rules     // when to install
+	Proof     Proof     // when a new version may stay
+	// Report tells the cloud that a module's update has ended. It is repeated
+	// until it returns nil. It may be nil.
+	Report func(ctx context.Context, module string) error
+
+	FS   FS             // Disk if nil
+	Rand func() float64 // rand.Float64 if nil
+	Log  *slog.Logger   // slog.Default if nil
 
 	once    sync.Once
 	limiter *rate.Limiter
@@ -50,6 +58,7 @@ type Manager struct {
 	workers map[string]*worker // while Run runs
 	down    error              // why it does not
 	board   []ModuleStatus     // in the order of Modules
+	turns   turns
 	shown   latest.Value[[]ModuleStatus]
 }
 
@@ -67,6 +76,7 @@ func (m *Manager) init() {
 		if m.CheckEvery <= 0 {
 			m.CheckEvery = defaultCheckEvery
 		}
+		m.Proof.init()
 		m.limiter = newLimiter(m.RateLimit)
 		m.Modules = slices.Clone(m.Modules)
 		for i := range m.Modules {
@@ -146,20 +156,65 @@ func (m *Manager) Fetch(ctx context.Context, module string) error {
 	return m.ask(ctx, module, true)
 }
 
+// Install gives a person's word that the release at hand, or on its way, be
+// installed, whatever the policy: when the window is open, or now. What inhibits
+// updates still does. Its errors are ErrNotReady, ErrNoInstaller and those of
+// Check.
+func (m *Manager) Install(ctx context.Context, module string, now bool) error {
+	return m.order(ctx, module, order{now: now})
+}
+
+// Rollback gives up an update that is not permanent yet, and denies its release.
+// ErrTooLate means that there is none.
+func (m *Manager) Rollback(ctx context.Context, module string) error {
+	return m.order(ctx, module, order{back: true})
+}
+
+func (m *Manager) order(ctx context.Context, module string, o order) error {
+	w, err := m.worker(module)
+	if err != nil {
+		return err
+	}
+	o.done = make(chan error, 1)
+	w.mu.Lock()
+	if len(w.orders) >= maxWaiting {
+		w.mu.Unlock()
+		return ErrBusy
+	}
+	w.orders = append(w.orders, o)
+	w.mu.Unlock()
+	w.nudge()
+	select {
+	case err := <-o.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (m *Manager) ask(ctx context.Context, module string, fetch bool) error {
+	w, err := m.worker(module)
+	if err != nil {
+		return err
+	}
+	return w.ask(ctx, fetch)
+}
+
+// worker returns who looks after module.
+func (m *Manager) worker(module string) (*worker, error) {
 	m.init()
 	m.mu.Lock()
 	w, running, down := m.workers[module], m.workers != nil, m.down
 	m.mu.Unlock()
 	switch {
 	case !slices.ContainsFunc(m.Modules, func(mod Module) bool { return mod.Key == module }):
-		return fmt.Errorf("module %s: %w", quote(module), ErrNoModule)
+		return nil, fmt.Errorf("module %s: %w", quote(module), ErrNoModule)
 	case !running && down != nil:
-		return fmt.Errorf("%w: %w", ErrNotRunning, down)
+		return nil, fmt.Errorf("%w: %w", ErrNotRunning, down)
 	case !running:
-		return ErrNotRunning
+		return nil, ErrNotRunning
 	}
-	return w.ask(ctx, fetch)
+	return w, nil
 }
 
 // Status returns how every module stands, in the order of Modules, and a

@@ -35,6 +35,8 @@ type memFS struct {
 	syncErr func(name string) error // may be nil
 	free    int64                   // what Space says; 1 TiB if 0
 	slow    time.Duration           // of each write
+
+	lies func(call, name string) bool // calls that do nothing; may be nil
 }
 
 type inode struct {
@@ -78,15 +80,41 @@ func (m *memFS) kill() *memFS {
 	return next
 }
 
-// cut is the end of the power.
+// clone is the disk as it is, with what is synced and what is not.
+func (m *memFS) clone() *memFS {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := &memFS{names: make(map[string]*inode, len(m.names)), kept: make(map[string]*inode, len(m.kept)), lies: m.lies}
+	seen := make(map[*inode]*inode, len(m.names))
+	copied := func(n *inode) *inode {
+		if seen[n] == nil {
+			seen[n] = &inode{dir: n.dir, data: slices.Clone(n.data), kept: slices.Clone(n.kept)}
+		}
+		return seen[n]
+	}
+	for name, n := range m.names {
+		next.names[name] = copied(n)
+	}
+	for name, n := range m.kept {
+		next.kept[name] = copied(n)
+	}
+	return next
+}
+
+// cut is the end of the power. Of the names that were not synced either all in
+// a directory survive or none, as a journal has it, or each by itself.
 func (m *memFS) cut(r *rand.Rand) *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dead = true
 	next := newMemFS()
 	current := map[string]bool{} // directories whose newest names survived
+	reordered := r.IntN(2) == 0
 	survives := func(name string) bool {
 		dir := filepath.Dir(name)
+		if reordered {
+			dir = name
+		}
 		if _, drawn := current[dir]; !drawn {
 			current[dir] = r.IntN(2) == 0
 		}
@@ -217,6 +245,9 @@ func (m *memFS) Link(old, name string) error {
 func (m *memFS) Rename(old, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.lies != nil && m.lies("rename", name) {
+		return m.call()
+	}
 	n, err := m.find("rename", old)
 	if err != nil {
 		return err
@@ -248,6 +279,9 @@ func (m *memFS) SyncDir(dir string) error {
 	defer m.mu.Unlock()
 	if _, err := m.find("open", dir); err != nil {
 		return err
+	}
+	if m.lies != nil && m.lies("syncdir", dir) {
+		return nil
 	}
 	if m.syncErr != nil {
 		if err := m.syncErr(dir); err != nil {
@@ -389,6 +423,9 @@ func (f *memFile) Sync() error {
 		if err := f.fs.syncErr(f.name); err != nil {
 			return err
 		}
+	}
+	if f.fs.lies != nil && f.fs.lies("sync", f.name) {
+		return nil
 	}
 	f.kept = slices.Clone(f.data)
 	return nil

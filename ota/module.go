@@ -21,7 +21,7 @@ type Policy string
 const (
 	Notify  Policy = "notify"  // report that a newer release is there
 	Fetch   Policy = "fetch"   // and keep it at hand
-	Install Policy = "install" // as Fetch: this build cannot install
+	Install Policy = "install" // and install it when the rules allow
 )
 
 // A Module is a part of the device's software that the cloud knows by its key.

@@ -31,7 +31,7 @@ const (
 )
 
 // phases is the whole machine: the name of each phase and the phases that may
-// follow it. This build drives those up to Ready, Failed and Withdrawn.
+// follow it.
 var phases = [numPhases]struct {
 	name string
 	next []Phase
@@ -56,6 +56,16 @@ var phases = [numPhases]struct {
 // MayBecome reports whether q may follow p.
 func (p Phase) MayBecome(q Phase) bool {
 	return p < numPhases && slices.Contains(phases[p].next, q)
+}
+
+// Installs reports whether p is a phase in which a hook may change the system,
+// or has and is not done.
+func (p Phase) Installs() bool {
+	switch p {
+	case Installing, Rebooting, Verifying, Committing, RollingBack, RollbackReboot:
+		return true
+	}
+	return false
 }
 
 // String returns the name that stands on disk.

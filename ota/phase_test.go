@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// machine is the table of states as the manual has it.
-const machine = `
+// manual is the table of states as the manual has it.
+const manual = `
 IDLE            SELECTED
 SELECTED        DOWNLOADING WITHDRAWN
 DOWNLOADING     VERIFIED WITHDRAWN FAILED
@@ -26,7 +26,7 @@ BROKEN          FAILED`
 
 func TestPhasesFollowTheTable(t *testing.T) {
 	allowed := map[string]bool{}
-	lines := strings.Split(strings.TrimSpace(machine), "\n")
+	lines := strings.Split(strings.TrimSpace(manual), "\n")
 	if len(lines) != int(numPhases) {
 		t.Fatalf("%d phases, want %d", numPhases, len(lines))
 	}

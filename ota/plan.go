@@ -35,6 +35,9 @@ func (s situation) plan() plan {
 		p.start = p.ok && s.fetch
 		return p
 	}
+	if !s.phase.MayBecome(Withdrawn) {
+		return p // it is in the hands of the hook
+	}
 	switch {
 	case !offers(s.files, s.held):
 		p.drop = "taken back by the server"

@@ -25,7 +25,28 @@ type record struct {
 	SHA256 string    `json:"sha256,omitempty"`
 	Reason string    `json:"reason,omitempty"`
 	Deny   *denial   `json:"deny,omitempty"`
+
+	// How often each step was tried. The attempt is counted before it begins.
+	AI     int `json:"ai,omitempty"` // install
+	AV     int `json:"av,omitempty"` // verify
+	AC     int `json:"ac,omitempty"` // commit
+	AR     int `json:"ar,omitempty"` // rollback
+	BR     int `json:"br,omitempty"` // reboots
+	Writes int `json:"writes,omitempty"`
+
+	BootID   string            `json:"boot_id,omitempty"` // of the boot in which this was written
+	Process  string            `json:"process,omitempty"` // and of the process
+	Approved approval          `json:"approved,omitempty"`
+	Set      map[string]string `json:"set,omitempty"` // what the hook kept
 }
+
+// An approval is a person's word that an update be installed.
+type approval string
+
+const (
+	approved    approval = "approved" // when the window is open
+	approvedNow approval = "now"      // whatever the window says
+)
 
 // An intent is what a transaction is to do. It is written once.
 type intent struct {
@@ -46,6 +67,7 @@ type outcome struct {
 	To       Version   `json:"to"`
 	Reason   string    `json:"reason"`
 	Finished time.Time `json:"finished"`
+	Acked    bool      `json:"acked,omitempty"` // the cloud knows the version that followed
 }
 
 // keepDone is how many outcomes are kept.

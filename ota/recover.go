@@ -14,6 +14,9 @@ import (
 
 // settle brings the directory in line with the record.
 func (r *room) settle() error {
+	if r.lost {
+		return nil
+	}
 	if err := r.sweep(); err != nil {
 		return err
 	}
@@ -21,36 +24,81 @@ func (r *room) settle() error {
 		return nil
 	}
 	in, err := r.readIntent(r.rec.Txn)
-	switch {
-	case err == nil:
+	if err == nil {
 		r.held = in.File
-	case r.rec.State == Selected:
+		return nil
+	}
+	// Of an update that may have touched the system the record knows enough.
+	r.held = File{ID: r.rec.ID, Module: r.rec.Module, Version: r.rec.To, Active: true}
+	switch r.rec.State {
+	case Selected:
 		return r.end(Withdrawn, "intent unreadable: "+err.Error(), nil)
-	case r.rec.State != Failed && r.rec.State != Withdrawn:
+	case Downloading, Verified, Ready:
 		return r.end(Failed, "intent unreadable: "+err.Error(), nil)
 	}
 	return nil
 }
 
-// salvage puts an unreadable record aside and fails the newest transaction.
+// maxBad is how many unreadable records are kept for people to look at.
+const maxBad = 3
+
+// salvage puts a copy of an unreadable record aside. What it was about is known
+// from the newest transaction's intent, but not how far it came. The unreadable
+// record stays until another takes its place, so that a cut changes nothing.
 func (r *room) salvage(cause error) error {
-	for _, name := range []string{"state", "state.prev"} {
-		err := r.fs.Rename(r.path(name), r.path("bad", name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
 	seq, txn, err := r.newest()
 	if err != nil {
 		return err
 	}
-	r.rec.Seq, r.rec.Since = seq, time.Now()
-	if in, err := r.readIntent(txn); err == nil {
-		r.rec.State, r.rec.Txn = Failed, txn
-		r.rec.ID, r.rec.From, r.rec.To = in.File.ID, in.From, in.File.Version
-		r.rec.Reason = "record unreadable: " + cause.Error()
+	r.rec.Seq, r.rec.Since = seq, time.Now().UTC()
+	if !errors.Is(cause, fs.ErrNotExist) {
+		if err := r.quarantine(); err != nil {
+			return err
+		}
 	}
-	return atomicfile.SaveRecord(r.fs, r.path("state"), r.rec)
+	in, ierr := r.readIntent(txn)
+	if ierr != nil {
+		return atomicfile.SaveRecord(r.fs, r.path("state"), r.rec)
+	}
+	r.lost, r.held = true, in.File
+	r.rec.Txn, r.rec.ID, r.rec.From, r.rec.To = txn, in.File.ID, in.From, in.File.Version
+	r.rec.AI = 1 // perhaps
+	r.rec.Reason = "record unreadable: " + cause.Error()
+	return nil
+}
+
+func (r *room) quarantine() error {
+	names, err := r.fs.ReadDir(r.path("bad"))
+	if err != nil || len(names) >= 2*maxBad {
+		return err
+	}
+	for _, name := range []string{"state", "state.prev"} {
+		data, err := r.fs.ReadFile(r.path(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = atomicfile.WriteFS(r.fs, r.path("bad", fmt.Sprintf("%08d.%s", r.rec.Seq, name)), data[:min(len(data), maxNotes)], 0o600)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recovered is where an update of which only the intent is known goes on, by
+// what is installed.
+func (r record) recovered(ev event, now moment) (record, effect) {
+	switch {
+	case errors.Is(ev.err, ErrNoInstaller), ev.err == nil && ev.result.Code == HookPrevious:
+		return r.fail(r.Reason)
+	case ev.err != nil || ev.result.Code == HookRunning:
+		return r, effect{do: pause, after: askAgain, then: &effect{do: probe}}
+	case ev.result.Code == HookActive:
+		return r.verify()
+	}
+	return r.back(r.Reason, true, now)
 }
 
 // newest returns the highest sequence number that anything here has, and the

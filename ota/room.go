@@ -17,10 +17,13 @@ type room struct {
 	dir  string
 	rec  record
 	held File // of the transaction; valid unless Idle
+	// lost is set while it is unknown what was under way: the hook must be asked.
+	lost bool
 }
 
 // openRoom makes or recovers the room of a module in dir. Where a record is
-// unreadable, what it was about is ended as a failure: unknown is not idle.
+// unreadable, or missing beside a transaction, the room is lost until the hook
+// has told what is installed: unknown is not idle.
 func openRoom(fsys FS, dir, module string) (*room, error) {
 	r := &room{fs: fsys, dir: filepath.Join(dir, module), rec: record{Fmt: recordFormat, Module: module}}
 	for _, d := range []string{r.dir, r.path("txn"), r.path("done"), r.path("bad")} {
@@ -35,19 +38,14 @@ func openRoom(fsys FS, dir, module string) (*room, error) {
 	}
 	var rec record
 	switch _, err := atomicfile.LoadRecord(fsys, r.path("state"), &rec); {
-	case err == nil && (rec.Fmt != recordFormat || rec.State > Ready && rec.State != Failed && rec.State != Withdrawn):
+	case err == nil && rec.Fmt != recordFormat:
 		return nil, fmt.Errorf("module %s is %v: %w", module, rec.State, errForeign)
 	case err == nil && rec.Module != module:
 		return nil, fmt.Errorf("record of module %s names %s", module, quote(rec.Module))
 	case err == nil:
 		r.rec = rec
-	case errors.Is(err, atomicfile.ErrCorrupt):
+	case errors.Is(err, atomicfile.ErrCorrupt), errors.Is(err, fs.ErrNotExist):
 		if err := r.salvage(err); err != nil {
-			return nil, err
-		}
-	case errors.Is(err, fs.ErrNotExist):
-		// The first time, or nearly: no record means that nothing began.
-		if r.rec.Seq, _, err = r.newest(); err != nil {
 			return nil, err
 		}
 	default:
@@ -82,21 +80,33 @@ func (r *room) begin(f File, from Version, policy Policy) error {
 	return err
 }
 
-// move makes the record name the next phase, with what change adds. Nothing has
-// changed if it fails.
+// move makes the record name the next phase, with what change adds.
 func (r *room) move(to Phase, change func(*record)) error {
 	if !r.rec.State.MayBecome(to) {
 		return fmt.Errorf("module %s: %v does not follow %v", r.rec.Module, to, r.rec.State)
 	}
 	next := r.rec
-	next.State, next.Since = to, time.Now().UTC()
+	next.State = to
 	if change != nil {
 		change(&next)
 	}
+	return r.put(next)
+}
+
+// put makes next the record. Nothing has changed if the table does not allow it;
+// after another error only the disk knows which of both is in force.
+func (r *room) put(next record) error {
+	if next.State != r.rec.State && !r.lost && !r.rec.State.MayBecome(next.State) {
+		return fmt.Errorf("module %s: %v does not follow %v", r.rec.Module, next.State, r.rec.State)
+	}
+	if next.State != r.rec.State || next.Since.IsZero() {
+		next.Since = time.Now().UTC()
+	}
+	next.Writes++
 	if err := atomicfile.SaveRecord(r.fs, r.path("state"), next); err != nil {
 		return fmt.Errorf("save record of module %s: %w", r.rec.Module, err)
 	}
-	r.rec = next
+	r.rec, r.lost = next, false
 	return nil
 }
 
@@ -125,7 +135,7 @@ func (r *room) clear() error {
 		}
 	}
 	err := r.move(Idle, func(next *record) {
-		*next = record{Fmt: recordFormat, Seq: rec.Seq, Module: rec.Module, Since: next.Since}
+		*next = record{Fmt: recordFormat, Seq: rec.Seq, Module: rec.Module, BootID: rec.BootID, Process: rec.Process}
 	})
 	if err != nil {
 		return err

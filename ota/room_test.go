@@ -101,9 +101,12 @@ func TestDenialHolds(t *testing.T) {
 		{"another version", denial{ID: "7", Version: "1.2", Listing: "a"}, false},
 		{"until later", denial{ID: "7", Version: "1.1", Until: noon.Add(time.Hour)}, true},
 		{"until now", denial{ID: "7", Version: "1.1", Until: noon}, false},
+		{"for good", denial{ID: "7", Version: "1.1", Forever: true}, true},
+		{"until there is room", denial{ID: "7", Version: "1.1", Until: noon.Add(time.Hour), Need: 101}, true},
+		{"there is room", denial{ID: "7", Version: "1.1", Until: noon.Add(time.Hour), Need: 100}, false},
 		{"by a clock of the next century", denial{ID: "7", Version: "1.1", Until: noon.AddDate(80, 0, 0)}, false},
 	} {
-		if got := test.d.holds(f, "a", noon); got != test.want {
+		if got := test.d.holds(f, "a", noon, 100); got != test.want {
 			t.Errorf("%s: got %v, want %v", test.name, got, test.want)
 		}
 	}

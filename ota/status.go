@@ -1,7 +1,9 @@
 package ota
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -38,11 +40,17 @@ type ModuleStatus struct {
 	LastCheck time.Time `json:"last_check,omitzero"` // that read the catalogue
 	NextCheck time.Time `json:"next_check,omitzero"`
 	LastError string    `json:"last_error,omitempty"`
-	Denied    string    `json:"denied,omitempty"`  // why the newest release is passed over
-	Refused   []string  `json:"refused,omitempty"` // releases with unsafe names
-	Outcome   string    `json:"outcome,omitempty"` // of the transaction before
-	Fault     string    `json:"fault,omitempty"`   // why nothing is fetched at all
-	Reason    string    `json:"reason"`            // the state in a sentence
+	Percent   int       `json:"percent,omitempty"`  // of what the hook does
+	Step      string    `json:"step,omitempty"`     // of it, in the hook's words
+	Waits     string    `json:"waits,omitempty"`    // why what is ready is not installed yet
+	Approved  string    `json:"approved,omitempty"` // a person's word: approved, or now
+	Cause     string    `json:"cause,omitempty"`    // why the update goes back, or ended
+
+	Denied  string   `json:"denied,omitempty"`  // why the newest release is passed over
+	Refused []string `json:"refused,omitempty"` // releases with unsafe names
+	Outcome string   `json:"outcome,omitempty"` // of the transaction before
+	Fault   string   `json:"fault,omitempty"`   // why nothing is fetched at all
+	Reason  string   `json:"reason"`            // the state in a sentence
 }
 
 // reason tells a person why the module is where it is.
@@ -51,11 +59,19 @@ func (s ModuleStatus) reason() string {
 	case s.Fault != "":
 		return "updates are off: " + s.Fault
 	case s.Phase == Ready:
-		why := "policy " + string(s.Policy) + " goes no further"
-		if s.Policy == Install {
-			why = "policy install acts as fetch, because installing is not available in this build"
-		}
-		return fmt.Sprintf("%s is fetched and its digest recorded, though the cloud publishes none to compare it with; %s", s.Held.Version, why)
+		return fmt.Sprintf("%s is fetched and its digest recorded; %s", s.Held.Version, cmp.Or(s.Waits, "it is about to be installed"))
+	case s.Phase == Installing:
+		return fmt.Sprintf("the hook installs %s%s", s.Held.Version, s.progress())
+	case s.Phase == Rebooting:
+		return fmt.Sprintf("%s is installed and the device reboots into it", s.Held.Version)
+	case s.Phase == Verifying:
+		return fmt.Sprintf("%s runs on probation, until its hook, the token and the MQTT session have been well for a while%s", s.Held.Version, saying(s.LastError))
+	case s.Phase == Committing:
+		return fmt.Sprintf("%s is being made permanent", s.Held.Version)
+	case s.Phase == RollingBack || s.Phase == RollbackReboot:
+		return fmt.Sprintf("going back from %s%s%s", s.Held.Version, saying(s.Cause), s.progress())
+	case s.Phase == Broken:
+		return fmt.Sprintf("a person must act: going back from %s has failed%s", s.Held.Version, saying(s.Cause))
 	case s.Held != nil && !s.NextTry.IsZero():
 		return fmt.Sprintf("fetching %s waits for another try: %s", s.Held.Version, s.LastError)
 	case s.Held != nil:
@@ -74,4 +90,12 @@ func (s ModuleStatus) reason() string {
 		return "the catalogue has no active release"
 	}
 	return fmt.Sprintf("no active release is newer than %s", s.Installed)
+}
+
+// progress is what the hook tells of itself.
+func (s ModuleStatus) progress() string {
+	if s.Percent == 0 && s.Step == "" {
+		return ""
+	}
+	return strings.TrimRight(fmt.Sprintf(" (%d %% %s", s.Percent, s.Step), " ") + ")"
 }

@@ -2,6 +2,7 @@ package ota
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -30,14 +31,17 @@ func (w *worker) check(ctx context.Context, fetch bool) error {
 	if err != nil {
 		return err
 	}
-	now := time.Now()
+	now, free := time.Now(), int64(0)
+	if space, err := w.m.FS.Space(w.m.Dir); err == nil {
+		free = space.Free
+	}
 	s := situation{
 		phase: w.room.rec.State, held: w.room.held, files: files, module: w.mod.Key,
 		installed: installed, known: ierr == nil, downgrade: w.mod.AllowDowngrade,
 		fetch: (fetch || w.mod.Policy != Notify) && w.storage == nil,
 		denied: func(f File) (string, bool) {
 			for _, d := range denied {
-				if !fetch && d.holds(f, w.listing, now) { // who asks by hand may
+				if !fetch && d.holds(f, w.listing, now, free) { // who asks by hand may
 					return d.Reason, true
 				}
 			}
@@ -92,7 +96,7 @@ func (w *worker) found(p plan, installed Version, ierr error, refused []error) {
 
 // follow does what was planned.
 func (w *worker) follow(ctx context.Context, p plan) error {
-	if p.drop != "" {
+	if p.drop != "" && w.hook == nil {
 		w.stop()
 		w.log.Info("release given up", "version", w.room.held.Version, "err", p.drop)
 		if err := w.room.end(Withdrawn, p.drop, nil); err != nil {
@@ -124,17 +128,25 @@ func (w *worker) follow(ctx context.Context, p plan) error {
 
 // advance takes every step that needs no decision.
 func (w *worker) advance(ctx context.Context) error {
-	var err error
-	switch w.room.rec.State {
-	case Downloading:
+	defer w.reveal()
+	switch {
+	case w.hook != nil || w.room.rec.State == Idle && !w.room.lost || w.room.rec.State == Selected:
+		return nil
+	case w.room.rec.State == Downloading && !w.room.lost:
 		if w.dl == nil && w.storage == nil {
 			w.download(ctx)
 		}
-	case Verified:
-		err = w.room.move(Ready, nil)
-	case Failed, Withdrawn:
-		err = w.room.clear()
+		return nil
+	case w.room.rec.State == Ready && !w.room.lost:
+		w.consider(ctx)
+	default:
+		w.learn(ctx, event{kind: started})
 	}
-	w.reveal()
-	return err
+	if w.room == nil {
+		return errUnrecorded
+	}
+	return nil
 }
+
+// errUnrecorded means that the record is to be read again from the disk.
+var errUnrecorded = errors.New("the update's record could not be written")

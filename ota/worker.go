@@ -27,14 +27,19 @@ type worker struct {
 
 	mu      sync.Mutex
 	waiting []waiter
+	orders  []order
 
 	// Only run touches these.
 	room     *room
+	machine  *machine
 	group    errgroup.Group
 	dl       *running
-	storage  error  // the disk has failed for good
-	listing  string // fingerprint of the last one
-	failures int    // checks in a row
+	hook     *hooking
+	checked  bool      // the hook has found the payload fit, in this run
+	notEarly time.Time // before which nothing is installed
+	storage  error     // the disk has failed for good
+	listing  string    // fingerprint of the last one
+	failures int       // checks in a row
 }
 
 type waiter struct {
@@ -72,10 +77,16 @@ func (w *worker) run(ctx context.Context) {
 		w.m.show(w.index, func(s *ModuleStatus) { s.NextCheck = time.Now().Add(d) })
 	}
 	plan(time.Duration(w.m.Rand() * float64(min(maxFirstCheck, w.m.CheckEvery/10))))
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
 	for {
 		var done chan result
 		if w.dl != nil {
 			done = w.dl.done
+		}
+		var learned chan event
+		if w.hook != nil {
+			learned = w.hook.done
 		}
 		select {
 		case <-ctx.Done():
@@ -84,9 +95,17 @@ func (w *worker) run(ctx context.Context) {
 			if again := w.downloaded(ctx, r); again {
 				plan(backoff(1, w.m.Rand()))
 			}
+		case ev := <-learned:
+			w.hook = nil
+			if again := w.learn(ctx, ev); again {
+				plan(0) // what comes after an outcome is looked for at once
+			}
+		case <-look.C:
+			w.consider(ctx)
 		case <-timer.C:
 			plan(w.round(ctx))
 		case <-w.wake:
+			w.obey(ctx)
 			if w.asked() {
 				plan(w.round(ctx))
 			}
@@ -171,6 +190,12 @@ func (w *worker) fetchAsked() bool {
 func (w *worker) answer(err error, fetch bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if errors.Is(err, ErrNotRunning) {
+		for _, o := range w.orders {
+			o.done <- err
+		}
+		w.orders = nil
+	}
 	var later []waiter
 	for _, waiting := range w.waiting {
 		switch {
@@ -193,10 +218,13 @@ func (w *worker) open(ctx context.Context) error {
 		return nil
 	}
 	r, err := openRoom(w.m.FS, w.m.Dir, w.mod.Key)
+	if err == nil || errors.Is(err, errForeign) {
+		defer w.m.turns.open(w.index)
+	}
 	if err != nil {
 		return err
 	}
-	if r.rec.State == Verified || r.rec.State == Ready {
+	if !r.lost && (r.rec.State == Verified || r.rec.State == Ready) {
 		// Bit rot, a cleanup by hand: what was verified is verified again.
 		err := r.payload().verify(ctx, r.fs)
 		if ctx.Err() != nil {
@@ -209,6 +237,7 @@ func (w *worker) open(ctx context.Context) error {
 			}
 		}
 	}
-	w.room = r
+	w.room, w.checked, w.notEarly = r, false, time.Time{}
+	w.machine = &machine{room: r, installer: w.m.Installer, gate: w.m.gate(w.mod.Key), now: w.m.moment}
 	return w.advance(ctx)
 }
