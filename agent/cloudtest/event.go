@@ -28,8 +28,9 @@ const (
 // An Event is one thing that happened at the Cloud. It never holds more of a
 // token than its last 6 characters.
 type Event struct {
-	Seq    int       `json:"seq"` // 1, 2, 3 ...
-	At     time.Time `json:"at"`  // by the Cloud's clock
+	Seq    int       `json:"seq"`             // 1, 2, 3 ...
+	At     time.Time `json:"at"`              // by the Cloud's clock
+	Cloud  string    `json:"cloud,omitempty"` // which one, if not Spoke Zone
 	Kind   string    `json:"kind"`
 	Device int       `json:"device,omitempty"`
 	Op     string    `json:"op,omitempty"` // one of Operations
@@ -140,6 +141,10 @@ func (c *Cloud) record(e Event) {
 	defer c.mu.Unlock()
 	c.note(e)
 }
+
+// Tell puts an event of another cloud between those of this one. It is not
+// counted.
+func (c *Cloud) Tell(e Event) { c.log.add(e) }
 
 // Counts returns how often each kind of event has happened since New, also
 // those that are no longer kept.

@@ -20,16 +20,17 @@ import (
 const maxRelease = 2 << 30
 
 type admin struct {
-	cloud *cloudtest.Cloud
-	ready Ready
-	files string // directory of uploaded OTA files
+	cloud  *cloudtest.Cloud
+	others clouds
+	ready  Ready
+	files  string // directory of uploaded OTA files
 }
 
 // newAdmin is the API by which people and tests rule the simulator. Unless
 // anywhere is true it answers only to loopback names, so that no page in a
 // browser can reach it.
-func newAdmin(cloud *cloudtest.Cloud, ready Ready, files string, anywhere bool) http.Handler {
-	a := &admin{cloud, ready, files}
+func newAdmin(cloud *cloudtest.Cloud, others clouds, ready Ready, files string, anywhere bool) http.Handler {
+	a := &admin{cloud, others, ready, files}
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) (any, error){
 		"GET /state":               a.state,
@@ -79,7 +80,8 @@ func (a *admin) state(http.ResponseWriter, *http.Request) (any, error) {
 		Ready: a.ready, Now: a.cloud.Now(), Offset: a.cloud.Offset().String(),
 		TokenLife: life.String(), Window: window.String(), Grace: grace.String(),
 		Faults: a.cloud.Switches(), Counts: a.cloud.Counts(),
-		Devices: []DeviceState{}, Releases: []ReleaseState{}, DataFiles: append([]cloudtest.DataFile{}, a.cloud.DataFiles()...),
+		CloudStates: a.others.states(),
+		Devices:     []DeviceState{}, Releases: []ReleaseState{}, DataFiles: append([]cloudtest.DataFile{}, a.cloud.DataFiles()...),
 	}
 	for _, d := range a.cloud.Devices() {
 		s.Devices = append(s.Devices, DeviceState{d, a.cloud.Online(d.ID), a.cloud.Versions(d.ID)})
@@ -88,24 +90,6 @@ func (a *admin) state(http.ResponseWriter, *http.Request) (any, error) {
 		s.Releases = append(s.Releases, ReleaseState{r, a.cloud.Served(r.ID)})
 	}
 	return s, nil
-}
-
-// fault takes an object of faults and their switches.
-func (a *admin) fault(_ http.ResponseWriter, r *http.Request) (any, error) {
-	var switches map[cloudtest.Fault]string
-	if err := read(r, &switches); err != nil {
-		return nil, err
-	}
-	for name, text := range switches {
-		s, err := cloudtest.ParseSwitch(text)
-		if err != nil {
-			return nil, fmt.Errorf("fault %s: %w", name, err)
-		}
-		if err := a.cloud.Set(name, s); err != nil {
-			return nil, err
-		}
-	}
-	return a.cloud.Switches(), nil
 }
 
 func (a *admin) addDevice(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -238,6 +222,7 @@ func (a *admin) clock(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, fmt.Errorf("offset: %w", err)
 	}
 	a.cloud.SetOffset(d)
+	a.others.setOffset(d)
 	return map[string]any{"offset": d.String(), "now": a.cloud.Now()}, nil
 }
 

@@ -121,7 +121,11 @@ func stateCommand() *cobra.Command {
 }
 
 func faultCommand() *cobra.Command {
-	return control(&cobra.Command{Use: "fault NAME=SWITCH...", Short: "Switch faults on and off; see serve --help", Args: cobra.MinimumNArgs(1)},
+	return control(&cobra.Command{
+		Use: "fault NAME=SWITCH...", Short: "Switch faults on and off; see serve --help", Args: cobra.MinimumNArgs(1),
+		Long: "fault switches faults of Spoke Zone, which serve --help lists, and those of the other\n" +
+			"clouds, which have the cloud's name before theirs:\n\n" + cloudFaults(),
+	},
 		func(args []string) (request, error) {
 			switches := map[string]string{}
 			for _, arg := range args {

@@ -68,8 +68,9 @@ func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   name,
 		Short: "Stand in for Spoke Zone, with all of its moods",
-		Long: "spoke-zone-sim answers as Spoke Zone's HTTP API and MQTT broker do. The command\n" +
-			"serve is the simulator; the others talk to one that runs.",
+		Long: "spoke-zone-sim answers as Spoke Zone's HTTP API and MQTT broker do, and as Beacon\n" +
+			"Tower, BACE, PlaceOS and Beamery. The command serve is the simulator; the others\n" +
+			"talk to one that runs.",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
@@ -77,7 +78,7 @@ func command() *cobra.Command {
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(serveCommand(), demo.Command(), provisionCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demo.Command(), provisionCommand(), accountCommand(), versionCommand())
 	root.AddCommand(controlCommands()...)
 	for _, c := range append(root.Commands(), root) {
 		if check := c.Args; check != nil {

@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +35,7 @@ type server struct {
 	devices   int
 	device    cloudtest.Device // the first one
 	faults    map[cloudtest.Fault]*string
+	clouds    cloudFlags
 	verbose   bool
 }
 
@@ -40,6 +44,9 @@ type Ready struct {
 	cloudtest.Addrs
 	Admin  string `json:"admin"`
 	CAFile string `json:"ca_file,omitempty"`
+	// Clouds are the URLs of those beside Spoke Zone, by the names of their
+	// profiles; placeos-mqtt is a broker.
+	Clouds map[string]string `json:"clouds"`
 }
 
 func serveCommand() *cobra.Command {
@@ -52,7 +59,10 @@ func serveCommand() *cobra.Command {
 			"A fault is switched with --NAME[=WHEN[@ARGUMENT][:OPERATION,...]], where WHEN is\n" +
 			"off, always (which --NAME alone means), N for the next N times, P% for a\n" +
 			"probability, or 1/N for each N-th. OPERATION is one of\n" +
-			strings.Join(cloudtest.Operations, ", ") + ".\nFor example: --server-error=1/5@503:login",
+			strings.Join(cloudtest.Operations, ", ") + ".\nFor example: --server-error=1/5@503:login\n\n" +
+			"Beside Spoke Zone it is Beacon Tower, BACE, PlaceOS and Beamery, each on a port of\n" +
+			"its own, whose faults --fault CLOUD.NAME=SWITCH switches. Each has one customer;\n" +
+			"the command account prints its file of accounts.d.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
@@ -78,6 +88,7 @@ func serveCommand() *cobra.Command {
 	f.StringSliceVar(&s.device.Modules, "module", nil, "`KEYS` of the modules; default any")
 	f.StringVar(&s.otaDir, "ota-dir", "", "offer each file of `DIR`, named MODULE/VERSION")
 	f.BoolVarP(&s.verbose, "verbose", "v", false, "print addresses and events for people")
+	s.clouds.add(f)
 	for _, fault := range cloudtest.Faults {
 		doc := fault.Doc
 		if fault.Arg != "" {
@@ -90,7 +101,7 @@ func serveCommand() *cobra.Command {
 }
 
 func (s *server) run(ctx context.Context, out io.Writer) (err error) {
-	for _, addr := range []*string{&s.listeners.API, &s.listeners.MQTT, &s.listeners.Files, &s.admin} {
+	for _, addr := range append(slices.Collect(maps.Values(s.clouds.address)), &s.listeners.API, &s.listeners.MQTT, &s.listeners.Files, &s.admin) {
 		if *addr, err = s.loopback(*addr); err != nil {
 			return err
 		}
@@ -113,16 +124,26 @@ func (s *server) run(ctx context.Context, out io.Writer) (err error) {
 	if ready.Addrs, err = cloud.Listen(s.listeners); err != nil {
 		return err
 	}
+	var settings *tls.Config
+	if s.listeners.TLS {
+		settings = cloud.ServerTLS()
+	}
+	others, err := s.clouds.open(s, cloud, settings)
+	if err != nil {
+		return err
+	}
+	defer others.Close()
+	ready.Clouds = others.addresses()
 	listener, err := net.Listen("tcp", s.admin)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", s.admin, err)
 	}
 	ready.Admin = "http://" + listener.Addr().String()
-	return s.serve(ctx, cloud, listener, ready, out)
+	return s.serve(ctx, cloud, others, listener, ready, out)
 }
 
 // serve runs the admin API, and the report of events, until ctx is done.
-func (s *server) serve(ctx context.Context, cloud *cloudtest.Cloud, listener net.Listener, ready Ready, out io.Writer) error {
+func (s *server) serve(ctx context.Context, cloud *cloudtest.Cloud, others clouds, listener net.Listener, ready Ready, out io.Writer) error {
 	files, err := os.MkdirTemp("", name+"-")
 	if err != nil {
 		return fmt.Errorf("make a directory for files: %w", err)
@@ -130,7 +151,7 @@ func (s *server) serve(ctx context.Context, cloud *cloudtest.Cloud, listener net
 	defer os.RemoveAll(files)
 	group, ctx := errgroup.WithContext(ctx)
 	admin := &http.Server{
-		Handler:           newAdmin(cloud, ready, files, s.anywhere),
+		Handler:           newAdmin(cloud, others, ready, files, s.anywhere),
 		ReadHeaderTimeout: 10 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
@@ -154,6 +175,9 @@ func (s *server) report(ctx context.Context, cloud *cloudtest.Cloud, ready Ready
 		return json.NewEncoder(out).Encode(ready)
 	}
 	fmt.Fprintf(out, "api    %s\nmqtt   %s\nfiles  %s\nadmin  %s\n", ready.API, ready.MQTT, ready.Files, ready.Admin)
+	for _, name := range slices.Sorted(maps.Keys(ready.Clouds)) {
+		fmt.Fprintf(out, "%s  %s\n", name, ready.Clouds[name])
+	}
 	seq := 0
 	for {
 		events, more := cloud.Events(seq)
@@ -253,6 +277,7 @@ func describe(e cloudtest.Event) string {
 			fmt.Fprintf(&b, " "+format, v)
 		}
 	}
+	word("%s", e.Cloud, e.Cloud != "")
 	word("%s", e.Method, e.Method != "")
 	word("%s", e.Path, e.Path != "")
 	word("%d", e.Status, e.Status != 0 || e.Kind == cloudtest.EventConnect)

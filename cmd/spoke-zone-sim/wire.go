@@ -9,16 +9,26 @@ import (
 // State is what GET /state answers.
 type State struct {
 	Ready
-	Now       time.Time                  `json:"now"`
-	Offset    string                     `json:"offset"`
-	TokenLife string                     `json:"token_life"`
-	Window    string                     `json:"window"`
-	Grace     string                     `json:"grace"`
-	Faults    map[cloudtest.Fault]string `json:"faults"`
-	Counts    map[string]int             `json:"counts"`
-	Devices   []DeviceState              `json:"devices"`
-	Releases  []ReleaseState             `json:"releases"`
-	DataFiles []cloudtest.DataFile       `json:"data_files"`
+	Now         time.Time                  `json:"now"`
+	Offset      string                     `json:"offset"`
+	TokenLife   string                     `json:"token_life"`
+	Window      string                     `json:"window"`
+	Grace       string                     `json:"grace"`
+	Faults      map[cloudtest.Fault]string `json:"faults"`
+	Counts      map[string]int             `json:"counts"`
+	CloudStates map[string]CloudState      `json:"cloud_states"` // beside Spoke Zone
+	Devices     []DeviceState              `json:"devices"`
+	Releases    []ReleaseState             `json:"releases"`
+	DataFiles   []cloudtest.DataFile       `json:"data_files"`
+}
+
+// A CloudState is one of the clouds beside Spoke Zone.
+type CloudState struct {
+	URL     string                     `json:"url"`
+	MQTT    string                     `json:"mqtt,omitempty"`
+	Account map[string]string          `json:"account"` // of its one customer, as accounts.d has it
+	Faults  map[cloudtest.Fault]string `json:"faults"`
+	Counts  map[string]int             `json:"counts"`
 }
 
 // A DeviceState is a device with what it has said.

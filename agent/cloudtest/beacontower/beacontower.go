@@ -98,7 +98,7 @@ func New(opt Options) *Server {
 	}
 	s := &Server{opt: opt, accounts: map[string]*account{}}
 	s.Host = host.New(host.Options{
-		Name: "beacontower", Faults: faults, Operations: []string{OpLogin, OpAssets, OpUpload},
+		Name: "beacon-tower", Faults: faults, Operations: []string{OpLogin, OpAssets, OpUpload},
 		Hosts: []string{"api.beacontower.ai"}, Seed: opt.Seed,
 	})
 	s.Tokens = host.NewTokens[*account](s.Host, 0)

@@ -164,6 +164,9 @@ func (h *Host) MustSet(name Fault, s Switch) {
 // Faults describes every fault of the cloud.
 func (h *Host) Faults() []FaultInfo { return h.rules.Table() }
 
+// Operations are the names by which a Switch can be limited to some requests.
+func (h *Host) Operations() []string { return slices.Clone(h.opt.Operations) }
+
 // Switches returns the position of every fault that is not off.
 func (h *Host) Switches() map[Fault]string { return h.rules.Switches() }
 
