@@ -30,6 +30,10 @@ type Options struct {
 	Level      *slog.LevelVar  // follows [log] level; may be nil
 	Reload     <-chan struct{} // asks to read the settings again; may be nil
 
+	// Confine takes from the process the right to write outside the named
+	// directories; nil leaves it. It returns the version of Landlock.
+	Confine func(directories ...string) (int, error)
+
 	// Dial opens network connections; net.Dialer if nil.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// ReadClock reads the system's clocks; clock.Read if nil.
@@ -47,6 +51,7 @@ type runner struct {
 	reading  latest.Value[reading]  // how the files were read last
 	alive    systemd.Liveness
 
+	confined   []string // where the process may write; nil: anywhere
 	processors processors
 	tokens     account.Store
 	standing   spell // of the token's state
@@ -64,6 +69,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := r.load(); err != nil {
 		return fmt.Errorf("%w: %w", ErrSettings, err)
 	}
+	r.confine()
 	return RunTasks(ctx, o.Log,
 		Task{"settings", r.watchSettings},
 		Task{"watchdog", func(ctx context.Context) error { return systemd.Watchdog(ctx, r.alive.Err) }},

@@ -58,6 +58,7 @@ func (r *runner) assemble(s settings, number int) (*generation, error) {
 		return nil, fmt.Errorf("%w: cloud.url: %w", ErrSettings, err)
 	}
 	g.makeDirectories()
+	g.troubles.set("confinement", r.beyond(c))
 	g.clock = &clock.Clock{Path: filepath.Join(c.Paths.State, "cred", "time.floor"), Built: r.Built, Read: r.ReadClock, Log: r.Log.With("task", "clock")}
 	g.clock.Load()
 	trust := &tls.Config{RootCAs: s.roots, Time: g.clock.TLSTime}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent"
+	"github.com/spoke-zone/spoke-zone-agent/agent/confine"
 	"github.com/spoke-zone/spoke-zone-agent/cmd/spoke-zone-agent/cli"
 )
 
@@ -31,6 +32,7 @@ func run(args []string, stdin io.Reader, stdout io.Writer, stderr *os.File) int 
 func daemon(ctx context.Context, d cli.Daemon) error {
 	err := agent.Run(ctx, agent.Options{
 		ConfigPath: d.ConfigPath, Version: d.Version, Built: builtTime(), Log: d.Log, Level: d.Level, Reload: d.Reload,
+		Confine: confine.Writes,
 	})
 	if errors.Is(err, agent.ErrSettings) {
 		return cli.Exit(cli.Config, err)

@@ -26,6 +26,7 @@ for set in CapInh CapPrm CapEff CapBnd CapAmb; do
 done
 check "no new privileges" grep -qE '^NoNewPrivs:\s+1$' "/proc/$(pid)/status"
 check "system calls are filtered" grep -qE '^Seccomp:\s+2$' "/proc/$(pid)/status"
+check "the process has confined itself by Landlock" grep -q 'writing is confined.*landlock=[2-9]' <(journal)
 check "even a root with all capabilities cannot write /usr in its mounts" refuse nsenter -t "$(pid)" -m touch /usr/bin/x
 check "nor the settings" refuse nsenter -t "$(pid)" -m touch /etc/spoke-zone-agent/agent.conf
 check "nor units in /run" refuse nsenter -t "$(pid)" -m touch /run/systemd/system/x.service

@@ -9,12 +9,13 @@ SPOKE_ZONE_ARCH = "${@spoke_zone_arch(d)}"
 SRC_URI = "${SPOKE_ZONE_DEB}"
 COMPATIBLE_HOST = "(arm|aarch64|x86_64).*-linux"
 
+inherit goarch
+
 def spoke_zone_arch(d):
-    """Debian's name of the architecture: armhf is built for ARMv7 with VFP, armel for ARMv5."""
+    """Debian's name of the architecture. Our armhf is GOARM 7, armel GOARM 5; being static, neither minds the ABI of calls."""
     arch = d.getVar('TARGET_ARCH')
     if arch == 'arm':
-        tune = (d.getVar('TUNE_FEATURES') or '').split()
-        return 'armhf' if 'callconvention-hard' in tune and ('armv7a' in tune or 'armv7ve' in tune) else 'armel'
+        return 'armhf' if d.getVar('TARGET_GOARM') == '7' else 'armel'
     return {'aarch64': 'arm64', 'x86_64': 'amd64'}.get(arch, 'unsupported')
 
 inherit bin_package

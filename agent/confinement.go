@@ -1,0 +1,59 @@
+package agent
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spoke-zone/spoke-zone-agent/conf"
+)
+
+// writable are the directories that the agent and the programs that it starts
+// write in, under these settings.
+func writable(c conf.Config) []string {
+	dirs := []string{"/tmp", "/var/tmp", c.Paths.State, c.Paths.Run, c.Paths.Spool, filepath.Dir(c.Paths.Identity)}
+	if target, err := filepath.EvalSymlinks(c.Paths.Identity); err == nil {
+		dirs = append(dirs, filepath.Dir(target))
+	}
+	accounts, _ := conf.LoadAccounts(c.Paths.Accounts) // their faults are told where they are used
+	for _, a := range accounts {
+		for _, d := range a.Deliver {
+			if d.File != "" {
+				dirs = append(dirs, filepath.Dir(d.File))
+			}
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
+}
+
+// confine gives up the right to write elsewhere. Where the kernel cannot do
+// that, the agent goes on without.
+func (r *runner) confine() {
+	if r.Confine == nil {
+		return
+	}
+	c, _, _ := r.settings.Get()
+	dirs := writable(c.Config)
+	abi, err := r.Confine(dirs...)
+	if err != nil {
+		r.Log.Info("not confined: the sandbox of the service is the only one", "err", err)
+		return
+	}
+	r.confined = dirs
+	r.Log.Info("writing is confined", "landlock", abi, "directories", strings.Join(dirs, " "))
+}
+
+// beyond is the trouble that settings newer than the confinement are in.
+func (r *runner) beyond(c conf.Config) error {
+	if r.confined == nil {
+		return nil
+	}
+	for _, dir := range writable(c) {
+		if !slices.ContainsFunc(r.confined, func(allowed string) bool { return dir == allowed || strings.HasPrefix(dir, allowed+"/") }) {
+			return fmt.Errorf("the running agent must not write in %s: restart it", dir)
+		}
+	}
+	return nil
+}
