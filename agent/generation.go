@@ -42,6 +42,7 @@ type generation struct {
 
 	diagnostics *telemetry.Control
 	broadcast   *telemetry.Broadcast
+	location    *telemetry.Location
 	commands    *command.Commands
 
 	device   identity
@@ -78,6 +79,9 @@ func (r *runner) assemble(s settings, number int) (*generation, error) {
 	g.commands = g.newCommands()
 	g.session = g.newSession(dialer)
 	g.broadcast = g.newBroadcast()
+	if g.location, err = g.newLocation(); err != nil {
+		return nil, err
+	}
 	g.updates = g.newUpdates()
 	g.uploads = g.newUploads()
 	g.versions = &telemetry.Versions{
@@ -103,6 +107,7 @@ func (g *generation) run(ctx context.Context, changed <-chan struct{}) error {
 		Task{"commands", g.commands.Run},
 		Task{"diagnostics", g.diagnostics.Run},
 		Task{"broadcast", g.broadcast.Run},
+		Task{"location", g.location.Run},
 		Task{"settings", func(ctx context.Context) error {
 			select {
 			case <-changed:
