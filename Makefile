@@ -22,7 +22,7 @@ TARGETS = amd64:amd64: arm64:arm64: armv7:arm:$(ARMHF_GOARM) armv5:arm:5
 ARMHF_GOARM ?= 7
 MAX_ARMV7 = 10400000
 
-.PHONY: help build demo test race year fuzz bench lint arm cross deb reproducible dist release man integration test-system clock1970 clean
+.PHONY: help build demo test race year fuzz bench lint arm cross deb reproducible dist release man integration test-system test-ota clock1970 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -82,6 +82,9 @@ integration: build ## the built agent against Mosquitto and nginx over TLS, and 
 
 test-system: deb ## the .deb under a real systemd in a container (root, Debian)
 	test/system/run $(DEB_VERSION)
+
+test-ota: build ## updates with the real dpkg, RAUC and SWUpdate, killed (root, Debian); OTA_KILLS=60 at full size
+	test/ota/run
 
 clock1970: build ## the agent in a guest whose hardware clock says 1970 (qemu)
 	test/system/clock1970
