@@ -226,6 +226,19 @@ func (s *Server) CanRefresh(refresh string) bool {
 	return g != nil && !g.revoked
 }
 
+// Refreshable returns how many refresh tokens would be taken now.
+func (s *Server) Refreshable() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, g := range s.refresh {
+		if !g.revoked {
+			n++
+		}
+	}
+	return n
+}
+
 // Valid reports whether the API would take an access token now, called by the
 // authority's name.
 func (s *Server) Valid(token string) bool {
