@@ -31,8 +31,10 @@ type broker struct {
 	silent  bool                              // reads and answers nothing any more
 	stuck   chan struct{}                     // if not nil, nothing is read until it is closed
 	present bool                              // session present
+	second  string                            // a CONNECT beside one of the same client: "" ends that one; or refuse, close, close both, ignore
 
 	conns       []net.Conn
+	live        map[string]net.Conn // by client id
 	connects    []*packets.ConnectPacket
 	times       []time.Time // of connects
 	pubs        []*packets.PublishPacket
@@ -53,7 +55,16 @@ func (b *broker) Dial(context.Context) (net.Conn, error) {
 }
 
 func (b *broker) serve(c net.Conn) {
-	defer c.Close()
+	defer func() {
+		c.Close()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for id, live := range b.live {
+			if live == c {
+				delete(b.live, id)
+			}
+		}
+	}()
 	for {
 		p, err := packets.ReadPacket(c)
 		if err != nil || !b.answer(c, p) {
@@ -78,6 +89,19 @@ func (b *broker) answer(c net.Conn, p packets.ControlPacket) bool {
 	switch p := p.(type) {
 	case *packets.ConnectPacket:
 		b.connects, b.times = append(b.connects, p), append(b.times, time.Now())
+		if b.live == nil {
+			b.live = make(map[string]net.Conn)
+		}
+		before := b.live[p.ClientIdentifier]
+		if before != nil && b.second == "ignore" {
+			return true
+		}
+		if before != nil && (b.second == "" || b.second == "close both") && (b.code == nil || b.code(p.Username) == 0) {
+			before.Close()
+		}
+		if before != nil && (b.second == "close" || b.second == "close both") {
+			return false
+		}
 		if b.raw != nil {
 			go c.Write(b.raw) // the client may stop reading anywhere
 			return true
@@ -85,6 +109,12 @@ func (b *broker) answer(c net.Conn, p packets.ControlPacket) bool {
 		ack := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
 		if b.code != nil {
 			ack.ReturnCode = b.code(p.Username)
+		}
+		if before != nil && b.second == "refuse" {
+			ack.ReturnCode = packets.ErrRefusedIDRejected
+		}
+		if ack.ReturnCode == 0 {
+			b.live[p.ClientIdentifier] = c
 		}
 		ack.SessionPresent = b.present && ack.ReturnCode == 0
 		if ack.Write(c) != nil || ack.ReturnCode != 0 {

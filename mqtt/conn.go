@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,9 @@ type conn struct {
 	net.Conn
 	limits
 	frames frames // only the reader touches it
-	sieve  *sieve // likewise; nil where nothing is left out
+	sieve  *sieve // likewise; nil where nothing is taken out
 
-	writing chan struct{} // held for each packet: the library writes one a call
+	writing chan struct{} // held for each call: the library writes one packet, deliver several
 	begun   bool          // CONNECT has been written; guarded by writing
 
 	done chan struct{} // closed at the end, after err is set
@@ -34,6 +35,8 @@ type conn struct {
 	wrote  time.Time  // the last write
 	pinged bool       // a PINGREQ is out and nothing was read since
 	timer  *time.Timer
+
+	beat chan struct{} // rung by tick
 }
 
 // limits is what a conn allows.
@@ -45,10 +48,14 @@ type limits struct {
 	filters   int
 	clean     bool
 
-	// skipped is told of messages above packet, which are left out. If nil they
-	// end the connection.
+	// skipped is told of messages above packet, which are left out, and acked of
+	// PUBACKs. If they are nil, the library gets both.
 	skipped func(topic string, bytes int)
+	acked   func(id uint16)
 }
+
+// readAhead is how many bytes are read at once at most where little is asked for.
+const readAhead = 2 << 10
 
 func newConn(c net.Conn, l limits) *conn {
 	out := &conn{
@@ -56,9 +63,11 @@ func newConn(c net.Conn, l limits) *conn {
 		frames:  frames{max: l.packet, filters: l.filters},
 		writing: make(chan struct{}, 1),
 		done:    make(chan struct{}),
+		beat:    make(chan struct{}, 1),
 	}
 	if l.skipped != nil {
-		out.sieve = &sieve{src: c, max: l.packet, alive: out.alive, skipped: out.skip}
+		// The buffer is for connections without TLS, where each read is a system call.
+		out.sieve = &sieve{src: bufio.NewReaderSize(c, readAhead), max: l.packet, alive: out.alive, acked: l.acked, skipped: out.skip}
 	}
 	return out
 }
@@ -103,7 +112,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write sends one packet within the write limit.
+// Write sends whole packets within the write limit.
 func (c *conn) Write(p []byte) (int, error) {
 	c.writing <- struct{}{}
 	defer func() { <-c.writing }()
@@ -202,6 +211,10 @@ func (c *conn) keep() {
 // keep-alive interval. Both count: who only publishes at QoS 0 writes often and
 // would never notice a dead peer. A PINGREQ with no answer ends the connection.
 func (c *conn) tick() {
+	select {
+	case c.beat <- struct{}{}:
+	default:
+	}
 	c.mu.Lock()
 	now := time.Now()
 	switch wait := c.due().Sub(now); {

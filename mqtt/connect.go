@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -20,17 +21,25 @@ const (
 	quiesce = 250
 )
 
-// serve makes one connection and returns how it ended.
-func (s *Session) serve(ctx context.Context, cred Credential, superseded <-chan struct{}) ending {
-	if err := cred.check(s.Clean); err != nil {
-		return ending{cause: CauseCredential, err: err}
+// An attempt is one CONNECT.
+type attempt struct {
+	cred       Credential
+	superseded <-chan struct{}
+	begun      time.Time
+}
+
+// serve makes a connection, has it give way to the next whenever the credential
+// is superseded, and returns how the last one ended.
+func (s *Session) serve(ctx context.Context, a *attempt) ending {
+	l, e := s.open(ctx, a, nil)
+	for l != nil {
+		err := s.hold(ctx, l, a.superseded, nil)
+		if !errors.Is(err, errSuperseded) || s.breakFirst {
+			return s.shut(l, err)
+		}
+		l, e = s.replace(ctx, l, a)
 	}
-	s.note(func(st *Status) { st.State, st.NextTry = Connecting, time.Time{} })
-	nc, err := s.dial(ctx)
-	if err != nil {
-		return ending{cause: CauseNetwork, err: err}
-	}
-	return s.converse(ctx, nc, cred, superseded)
+	return e
 }
 
 func (s *Session) dial(ctx context.Context) (net.Conn, error) {
@@ -39,56 +48,78 @@ func (s *Session) dial(ctx context.Context) (net.Conn, error) {
 	return s.Dial(ctx)
 }
 
-// converse speaks MQTT on a fresh network connection until that ends, ctx is
-// done, the credential is superseded or Reconnect is called. To rotate without
-// a gap, whoever calls it would dial the next connection while this one lives.
-func (s *Session) converse(ctx context.Context, nc net.Conn, cred Credential, superseded <-chan struct{}) ending {
+// open makes a connection that can be used, or returns how that ended. If old
+// is not nil, the broker ends old at the CONNECT of the new one, which has the
+// same client id (MQTT 3.1.1, section 3.1.4); until then old is in use, and
+// again if the broker does not.
+func (s *Session) open(ctx context.Context, a *attempt, old *link) (*link, ending) {
+	if err := a.cred.check(s.Clean); err != nil {
+		return nil, ending{cause: CauseCredential, err: err}
+	}
+	if old == nil {
+		s.note(func(st *Status) { st.State, st.NextTry = Connecting, time.Time{} })
+	}
+	s.feed(3 * s.timeout()) // to dial, for CONNACK, for SUBACK
+	nc, err := s.dial(ctx)
+	if err != nil {
+		return nil, ending{cause: CauseNetwork, err: err}
+	}
 	_, _, asked := s.nudge.Get()
-	filters := s.usable(cred.Filters)
+	filters := s.usable(a.cred.Filters)
 	c := newConn(nc, limits{
 		keepAlive: s.keepAlive(), answer: min(answerTimeout, max(s.keepAlive(), time.Second)),
 		write: s.timeout(), packet: s.maxPacket(), filters: len(filters), clean: s.Clean,
-		skipped: s.tooLarge,
+		skipped: s.tooLarge, acked: s.window.ack,
 	})
-	defer c.abort(net.ErrClosed)
-	store := s.unacked.open()
-	client := paho.NewClient(s.options(c, store, cred))
-	present, err := connect(ctx, c, client, superseded)
+	l := newLink(c, paho.NewClient(s.options(c, a.cred)), old)
+	l.asked = asked
+	if old != nil {
+		s.retire(old)
+	}
+	begun := time.Now()
+	present, err := connect(ctx, c, l.client, a.superseded)
 	if err != nil {
-		return endedConnect(err, c.cause())
+		e := endedConnect(err, c.cause())
+		c.abort(net.ErrClosed)
+		if old != nil {
+			s.revive(old)
+		}
+		return nil, e
 	}
-	accepted := time.Now()
+	l.accepted, l.patience = time.Now(), max(time.Since(begun), leastPatience)
 	c.keep()
-	s.accepted(cred, present)
-	refused, err := s.subscribe(ctx, c, client, filters, superseded)
-	if err == nil {
-		s.online(cred, filters, refused)
-		s.link.Store(&link{conn: c, client: client, store: store, slot: make(chan struct{}, 1)})
-		err = hold(ctx, c, superseded, asked)
-		s.link.Store(nil)
+	s.enforce(l)
+	s.accepted(a.cred, present)
+	refused, err := s.subscribe(ctx, c, l.client, filters, a.superseded)
+	if err != nil {
+		return nil, s.shut(l, err)
 	}
-	up := time.Since(accepted)
-	c.end(err)
-	client.Disconnect(quiesce)
-	return ended(err, up)
+	s.online(a.cred, filters, refused)
+	return l, ending{}
 }
 
-// hold waits for the end of a connection and returns its reason.
-func hold(ctx context.Context, c *conn, superseded, asked <-chan struct{}) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-superseded:
-		return errSuperseded
-	case <-asked:
-		return errAsked
-	case <-c.done:
-		return c.cause()
+// hold waits for the end of a connection and returns its reason, or nil if wake
+// comes first.
+func (s *Session) hold(ctx context.Context, l *link, superseded <-chan struct{}, wake <-chan time.Time) error {
+	for {
+		s.feed(2*s.keepAlive() + s.timeout())
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-superseded:
+			return errSuperseded
+		case <-l.asked:
+			return errAsked
+		case <-l.conn.done:
+			return l.conn.cause()
+		case <-wake:
+			return nil
+		case <-l.conn.beat: // the watchdog wants to know that this loop turns
+		}
 	}
 }
 
-// connect sends CONNECT and waits for CONNACK and for the unacknowledged
-// messages of earlier connections to be written.
+// connect sends CONNECT and waits for CONNACK.
 func connect(ctx context.Context, c *conn, client paho.Client, superseded <-chan struct{}) (present bool, err error) {
 	token := client.Connect()
 	select {
@@ -108,7 +139,7 @@ func connect(ctx context.Context, c *conn, client paho.Client, superseded <-chan
 // options are those of one client of the library for one connection. What it
 // could do by itself (connect again, fall back to MQTT 3.1, ping, subscribe
 // again) is off.
-func (s *Session) options(c net.Conn, store paho.Store, cred Credential) *paho.ClientOptions {
+func (s *Session) options(c net.Conn, cred Credential) *paho.ClientOptions {
 	return paho.NewClientOptions().
 		AddBroker("tcp://broker"). // never dialled
 		SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return c, nil }).
@@ -116,9 +147,8 @@ func (s *Session) options(c net.Conn, store paho.Store, cred Credential) *paho.C
 		SetUsername(cred.Username).
 		SetPassword(cred.Password).
 		SetProtocolVersion(4).
-		SetCleanSession(false). // conn says what we want; true would forget unacknowledged messages
-		SetStore(store).
-		SetKeepAlive(0). // conn does it
+		SetCleanSession(false). // conn says what we want
+		SetKeepAlive(0).        // conn does it
 		SetConnectTimeout(s.timeout()).
 		SetWriteTimeout(s.timeout() + time.Second). // after the limit of conn, so that no message waits for the next connection
 		SetAutoReconnect(false).

@@ -34,6 +34,7 @@ var (
 	errPacketTooLarge = errors.New("mqtt: packet of the broker larger than the limit")
 	errProtocol       = errors.New("mqtt: the broker broke the protocol")
 	errSilent         = errors.New("mqtt: the broker was silent")
+	errNoConnack      = errors.New("mqtt: no CONNACK")
 	errClosed         = errors.New("closed by the broker")
 	errSuperseded     = errors.New("credential superseded")
 	errAsked          = errors.New("reconnect asked for")

@@ -37,5 +37,20 @@ type Queue struct {
 	Err         string // why nothing can be made durable now; empty if it can
 }
 
-// Queue returns what waits for the broker.
-func (s *Session) Queue() Queue { return Queue{Messages: s.unacked.len()} }
+// Queue returns what waits for the broker. Without an outbox that is what was
+// sent and not acknowledged.
+func (s *Session) Queue() Queue {
+	if s.Outbox == nil {
+		return Queue{Messages: s.window.len()}
+	}
+	st := s.Outbox.Status()
+	q := Queue{
+		Messages: st.Messages, Bytes: st.Bytes, Oldest: st.Oldest,
+		Published: st.Published, Delivered: st.Delivered, Dropped: st.Dropped, Superseded: st.Superseded,
+		PublishedBytes: st.PublishedBytes, WrittenBytes: st.WrittenBytes, Quarantined: st.Quarantined,
+	}
+	if st.Err != nil {
+		q.Err = st.Err.Error()
+	}
+	return q
+}

@@ -2,10 +2,11 @@ package mqtt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
-	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/spoke-zone/spoke-zone-agent/mqtt/outbox"
 )
 
 // A Message is one application message. Payload is not copied: leave it alone
@@ -18,19 +19,14 @@ type Message struct {
 	Keep    Keep // outbound at QoS 1: what happens to it while it cannot be sent
 }
 
-// A link is a connection on which Publish works.
-type link struct {
-	conn   *conn
-	client paho.Client
-	store  *connStore
-	slot   chan struct{} // held while a message is handed to the library
-}
-
-// Publish sends m. At QoS 1 nil means that the broker has it; at QoS 0, that it
-// was written. It may be called from any goroutine, OnMessage included, and
-// returns ErrOffline, ErrUnconfirmed, ErrFull, ErrTooLarge, ErrTopic, ErrQoS or
-// the error of ctx. It waits at most Session.Timeout for its turn, a second more
-// for a full socket, which ctx does not cut short, and again for the PUBACK.
+// Publish sends m, or makes it durable to be sent. At QoS 1 nil means that m is
+// in the outbox (KeepAll, KeepLatest) or that the broker has it (KeepNone, and
+// any where the Session has no outbox or its disk takes nothing, which may
+// overtake what waits); at QoS 0, that it was written to the connection. It may be called from any goroutine,
+// OnMessage included, and returns ErrOffline, ErrUnconfirmed, ErrFull,
+// ErrTooLarge, ErrTopic, ErrQoS or the error of ctx. What it waits for is the
+// disk, or a connection: then at most Session.Timeout for its turn, a second
+// more for a full socket, which ctx does not cut short, and again for the PUBACK.
 func (s *Session) Publish(ctx context.Context, m Message) error {
 	if err := s.check(m); err != nil {
 		return err
@@ -38,58 +34,92 @@ func (s *Session) Publish(ctx context.Context, m Message) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	l := s.link.Load()
-	if l == nil {
-		return ErrOffline
+	if m.QoS == 0 || m.Keep == KeepNone || s.Outbox == nil {
+		return s.publish(ctx, m)
 	}
+	err := s.Outbox.Put(outbox.Message{Topic: m.Topic, Payload: m.Payload, Retain: m.Retain, Latest: m.Keep == KeepLatest})
+	switch {
+	case errors.Is(err, outbox.ErrTooLarge):
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case err != nil: // without the disk only the broker can take it over from the caller
+		if perr := s.publish(ctx, m); perr != nil {
+			return fmt.Errorf("%w, and %w", perr, err)
+		}
+	}
+	return nil
+}
+
+// publish sends m on the connection there is.
+func (s *Session) publish(ctx context.Context, m Message) error {
 	patience := time.NewTimer(s.timeout())
 	defer patience.Stop()
-	select {
-	case l.slot <- struct{}{}:
-	case <-l.conn.done:
-		return ErrOffline
-	case <-patience.C:
-		return fmt.Errorf("%w: no turn to send within %v", ErrOffline, s.timeout())
-	case <-ctx.Done():
-		return ctx.Err()
+	l, err := s.turn(ctx, patience.C)
+	if err != nil {
+		return err
 	}
-	if m.QoS > 0 && !s.unacked.room(len(m.Payload)) {
+	if m.QoS == 0 {
+		_, err := l.conn.Write(appendPublish(nil, m, 0))
+		<-l.slot
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrOffline, err)
+		}
+		return nil
+	}
+	f := s.window.add(l, m, nil)
+	if f == nil {
 		<-l.slot
 		return ErrFull
 	}
-	token := l.client.Publish(m.Topic, m.QoS, m.Retain, m.Payload)
+	_, _ = l.conn.Write(s.window.write(f)) // one that fails ends the connection
 	<-l.slot
 	patience.Reset(s.timeout())
-	return s.confirm(ctx, l, token, patience.C)
+	return s.confirm(ctx, l, f, patience.C)
 }
 
-// confirm waits for what the broker says of a message. The library leaves the
-// token of a kept message open for ever when its connection ends.
-func (s *Session) confirm(ctx context.Context, l *link, token paho.Token, patience <-chan time.Time) error {
-	var err error
-	select {
-	case <-token.Done():
-		err = token.Error()
-	case <-l.conn.done:
-		select {
-		case <-token.Done(): // both at once: the broker's word counts
-			err = token.Error()
-		default:
-			err = l.conn.cause()
+// turn takes the slot of the link in force.
+func (s *Session) turn(ctx context.Context, patience <-chan time.Time) (*link, error) {
+	for {
+		l := s.link.Load()
+		if l == nil {
+			return nil, ErrOffline
 		}
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-patience:
-		err = fmt.Errorf("no answer within %v", s.timeout())
+		select {
+		case l.slot <- struct{}{}:
+			return l, nil
+		case <-l.over: // perhaps for the next
+		case <-patience:
+			return nil, fmt.Errorf("%w: no turn to send within %v", ErrOffline, s.timeout())
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	put, acked := l.store.settle(token.(*paho.PublishToken).MessageID())
-	switch {
-	case err == nil || acked:
-		return nil
-	case put:
-		return fmt.Errorf("%w: %w", ErrUnconfirmed, err)
+}
+
+// confirm waits for the PUBACK of a message that is in memory alone. A
+// connection that gives way to the next is no reason to end that.
+func (s *Session) confirm(ctx context.Context, l *link, f *flight, patience <-chan time.Time) error {
+	var err error
+	ended := l.conn.done
+	for err == nil {
+		select {
+		case <-f.done:
+			return nil
+		case <-ended:
+			select {
+			case <-f.done: // both at once: the broker's word counts
+				return nil
+			default:
+			}
+			if ended = nil; !l.retired.Load() {
+				err = l.conn.cause()
+			}
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-patience:
+			err = fmt.Errorf("no answer within %v", s.timeout())
+		}
 	}
-	return fmt.Errorf("%w: %w", ErrOffline, err)
+	return fmt.Errorf("%w: %w", ErrUnconfirmed, err)
 }
 
 // check reports why m can never be sent.

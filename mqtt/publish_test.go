@@ -73,17 +73,17 @@ func TestUnacknowledgedMessagesAreBounded(t *testing.T) {
 		defer cancel()
 		full := 0
 		errs := make(chan error)
-		for range maxUnacked + 10 {
+		for range maxFlights + 10 {
 			go func() { errs <- f.Publish(ctx, Message{Topic: "a", QoS: 1, Payload: []byte("x")}) }()
 		}
-		for range maxUnacked + 10 {
+		for range maxFlights + 10 {
 			if err := <-errs; errors.Is(err, ErrFull) {
 				full++
 			} else if !errors.Is(err, ErrUnconfirmed) {
 				t.Errorf("err = %v", err)
 			}
 		}
-		if full != 10 || f.state().Pending != maxUnacked {
+		if full != 10 || f.state().Pending != maxFlights {
 			t.Errorf("%d refused, %d pending", full, f.state().Pending)
 		}
 		if err := f.Publish(t.Context(), Message{Topic: "a"}); err != nil {

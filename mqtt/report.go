@@ -43,7 +43,7 @@ func (s *Session) online(cred Credential, asked, refused []Filter) {
 		}
 	}
 	s.note(func(st *Status) {
-		st.State, st.Err, st.Cause, st.Attempt = Online, "", "", 0
+		st.State, st.Err, st.Cause, st.Attempt, st.NextTry = Online, "", "", 0, time.Time{}
 		st.OptionalLeft = s.optionalOff
 		st.FiltersRefused = nil
 		for _, f := range cred.Filters {
@@ -71,7 +71,7 @@ func (s *Session) tell(f Filter, args ...any) {
 func (s *Session) conclude(e ending, cred Credential, r *retries, next time.Time) {
 	now := time.Now()
 	s.note(func(st *Status) {
-		st.State = Offline
+		st.State, st.Held, st.BreakFirst = Offline, "", s.breakFirst
 		st.Cause, st.Err, st.Attempt, st.NextTry = e.cause, e.err.Error(), r.failures, next
 		if e.up > 0 {
 			st.OfflineAt = now
@@ -108,7 +108,21 @@ func (s *Session) suspect(cred Credential, r *retries) {
 		s.optionalOff = true
 		s.log().Warn("leaving out optional subscriptions: the broker ends the connection")
 	}
-	for _, topic := range s.unacked.kicked() {
+	if topic, ok := s.window.kicked(); ok {
 		s.log().Warn("unconfirmed message given up: the broker ends each connection that carries it", "topic", clip(topic))
+	}
+}
+
+// held records that the connection stays with the credential before.
+func (s *Session) held(e ending, cred Credential, r *retries, next time.Time) {
+	s.note(func(st *Status) {
+		st.Held, st.NextTry = e.err.Error(), next
+		if e.cause == CauseRefused {
+			st.Refusals++
+		}
+	})
+	s.log().Warn("new credential not in use: the connection stays as it is", "err", e.err, "attempt", r.failures, "retry_in", time.Until(next).Round(time.Millisecond))
+	if e.cause == CauseRefused && s.OnRefused != nil {
+		s.OnRefused(cred, e.err)
 	}
 }

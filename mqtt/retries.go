@@ -3,6 +3,7 @@ package mqtt
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -17,6 +18,13 @@ const (
 	// MQTT 3.1.1 has no reason codes, so time is all there is to tell a takeover
 	// or a forbidden topic from a bad link.
 	kickWindow = 2 * time.Second
+
+	// takenWindow is how long after CONNACK an end by the broker may still come of
+	// another client with our client id: it tries again within the longest wait.
+	takenWindow = 6 * time.Minute
+
+	// takenTimes is how many such ends in a row it takes to say so.
+	takenTimes = 3
 
 	// kicksWithOptional is how many kicks in a row it takes to suspect the
 	// optional filters.
@@ -34,8 +42,28 @@ type ending struct {
 type retries struct {
 	failures int           // in a row
 	kicks    int           // in a row
+	taken    int           // connections in a row that the broker closed soon
 	passes   int           // waits cut short by a newer credential since things were well
 	up       time.Duration // of the connections since the last failure
+}
+
+// judge finds that another client takes the session over, by the only sign
+// there is: the broker accepts us and closes soon afterwards, again and again. A
+// broker that restarts refuses connections in between, and our own takeovers end
+// no connection that is in use.
+func (r *retries) judge(e ending, clientID string) ending {
+	switch {
+	case e.cause == CauseSuperseded, e.cause == CauseAsked:
+		return e
+	case e.up == 0, e.up > takenWindow, !closedByPeer(e.err):
+		r.taken = 0
+		return e
+	}
+	if r.taken++; r.taken >= takenTimes && e.cause == CauseNetwork {
+		e.cause = CauseTaken
+		e.err = fmt.Errorf("%d connections in a row were closed by the broker within minutes of CONNACK, as when another client uses the client id %q: %w", r.taken, clientID, e.err)
+	}
+	return e
 }
 
 // after takes an ending into account and returns how long to wait; 0 means as
@@ -59,7 +87,7 @@ func (r *retries) after(e ending, u float64) time.Duration {
 		// newer one ends the wait.
 		return Backoff(r.failures+2, u)
 	}
-	return Backoff(r.failures, u)
+	return Backoff(max(r.failures, r.taken), u)
 }
 
 // pass reports whether a newer credential is worth an attempt at once. The
@@ -83,7 +111,10 @@ func endedConnect(err, cause error) ending {
 	case cause != nil:
 		err = cause
 	}
-	return ending{cause: kind(err), err: fmt.Errorf("wait for CONNACK: %w", err)}
+	if err = fmt.Errorf("wait for CONNACK: %w", err); errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", errNoConnack, err)
+	}
+	return ending{cause: kind(err), err: err}
 }
 
 // ended tells what the end of an accepted connection means.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
+	"github.com/spoke-zone/spoke-zone-agent/mqtt/outbox"
 )
 
 // What a Session does where its fields say nothing.
@@ -40,6 +41,10 @@ type Session struct {
 	Timeout   time.Duration // of dialling, of each answer and of each write; DefaultTimeout if 0
 	MaxPacket int           // bytes of a packet, either way; DefaultMaxPacket if 0
 
+	// Outbox keeps messages of QoS 1 until the broker has them. If nil, the
+	// session keeps those that were sent, in memory. Run closes it.
+	Outbox *outbox.Outbox
+
 	Rand func() float64 // draws the jitter from [0, 1); rand.Float64 if nil
 
 	// OnAccepted and OnRefused say what the broker thinks of a credential. They
@@ -52,12 +57,16 @@ type Session struct {
 	// wait for it, but the queue before it is bounded.
 	OnMessage func(Message)
 
+	// Alive is told that the loop of the connections turns, and within what time
+	// it will say so again; 0 means that it may rightly wait for ever. May be nil.
+	Alive func(within time.Duration)
+
 	Log *slog.Logger // none if nil
 
 	status   latest.Value[Status]
 	nudge    latest.Value[struct{}] // set by Reconnect
 	link     atomic.Pointer[link]   // nil unless online
-	unacked  unacked
+	window   window
 	dropped  atomic.Int64
 	dropping atomic.Bool // whether the last message was dropped
 
@@ -65,6 +74,7 @@ type Session struct {
 	workers     errgroup.Group
 	inbox       *inbox
 	told        map[string]bool // filters whose refusal has been logged
+	breakFirst  bool            // the broker accepts no connection beside one of the same client
 	optionalOff bool            // leave optional filters out: the broker kicked us with them
 }
 
@@ -72,6 +82,7 @@ type Session struct {
 // Messages already queued are still handed to OnMessage. A Session runs once.
 func (s *Session) Run(ctx context.Context) error {
 	s.inbox, s.told = newInbox(), make(map[string]bool)
+	s.window.freed, s.window.land = make(chan struct{}, 1), s.land
 	disconnected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	s.workers.Go(func() error {
 		defer disconnect()
@@ -79,7 +90,22 @@ func (s *Session) Run(ctx context.Context) error {
 		return nil
 	})
 	s.inbox.take(disconnected, s.OnMessage)
-	return s.workers.Wait()
+	err := s.workers.Wait()
+	if s.Outbox != nil {
+		if cerr := s.Outbox.Close(); cerr != nil {
+			s.log().Warn("outbox not closed in order", "err", cerr)
+		}
+	}
+	return err
+}
+
+// land is told of each message of the outbox that is done with.
+func (s *Session) land(e *outbox.Entry, givenUp bool) {
+	if givenUp {
+		s.Outbox.Drop(e)
+		return
+	}
+	s.Outbox.Ack(e)
 }
 
 // Reconnect makes the session end its connection, or its wait, and connect
@@ -91,25 +117,28 @@ func (s *Session) Reconnect() { s.nudge.Set(struct{}{}) }
 func (s *Session) stayConnected(ctx context.Context) {
 	var r retries
 	for ctx.Err() == nil {
+		s.feed(0)
 		cred, superseded, err := s.Credential(ctx)
-		begun := time.Now()
+		a := attempt{cred, superseded, time.Now()}
 		e := ending{cause: CauseCredential, err: err}
 		if err == nil {
-			e = s.serve(ctx, cred, superseded)
+			e = s.serve(ctx, &a)
 		}
 		if ctx.Err() != nil {
 			break
 		}
+		e = r.judge(e, a.cred.ClientID)
 		wait := r.after(e, s.draw())
-		soonest, next := begun.Add(minGap), time.Now().Add(wait)
+		soonest, next := a.begun.Add(minGap), time.Now().Add(wait)
 		if next.Before(soonest) {
 			next = soonest
 		}
-		s.conclude(e, cred, &r, next)
+		s.conclude(e, a.cred, &r, next)
 		if e.cause == CauseSuperseded {
-			superseded = nil // it has had its effect
+			a.superseded = nil // it has had its effect
 		}
-		s.pause(ctx, &r, superseded, soonest, next)
+		s.feed(time.Until(next))
+		s.pause(ctx, &r, a.superseded, soonest, next)
 	}
 	s.note(func(st *Status) {
 		if st.State == Online {
@@ -140,6 +169,18 @@ func (s *Session) pause(ctx context.Context, r *retries, superseded <-chan struc
 			asked = nil
 			timer.Reset(time.Until(soonest))
 		}
+	}
+}
+
+// feed tells Alive that the loop turns, and does again within that time and a
+// minute for a busy machine.
+func (s *Session) feed(within time.Duration) {
+	switch {
+	case s.Alive == nil:
+	case within <= 0:
+		s.Alive(0)
+	default:
+		s.Alive(within + time.Minute)
 	}
 }
 

@@ -9,14 +9,16 @@ import (
 // maxSkip bounds a message that is read for nothing, in bytes.
 const maxSkip = 16 << 20
 
-// A sieve leaves those messages out of a broker's stream that are larger than a
-// packet may be, and has them acknowledged. To end the connection instead would
-// not be rid of them: a broker that keeps one sends it again with each
+// A sieve takes out of a broker's stream what the library must not see: the
+// PUBACKs, which are for our own messages, and messages that are larger than a
+// packet may be, which it has acknowledged. To end the connection instead would
+// not be rid of those: a broker that keeps one sends it again with each
 // connection, before anything else.
 type sieve struct {
 	src   io.Reader
 	max   int    // bytes of a packet, its header included
-	alive func() // called while a message is left out
+	alive func() // called for what is taken out, as it comes
+	acked func(id uint16)
 
 	// skipped is told of each: bytes is the payload's size, ack the PUBACK to
 	// write, nil for QoS 0.
@@ -59,11 +61,25 @@ func (s *sieve) next(greeted bool) error {
 		size |= int(b[0]&0x7f) << shift
 		more = b[0]&0x80 != 0
 	}
+	if greeted && h[0] == typePuback<<4 && size == 2 && len(h) == 2 {
+		return s.puback()
+	}
 	qos := h[0] >> 1 & 3
 	if !more && greeted && h[0]>>4 == typePublish && qos < 2 && len(h)+size > s.max && size <= maxSkip {
 		return s.skip(size, qos)
 	}
 	s.held, s.left = h, size
+	return nil
+}
+
+// puback reads the body of a PUBACK.
+func (s *sieve) puback() error {
+	var id [2]byte
+	if _, err := io.ReadFull(s.src, id[:]); err != nil {
+		return err
+	}
+	s.alive()
+	s.acked(binary.BigEndian.Uint16(id[:]))
 	return nil
 }
 

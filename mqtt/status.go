@@ -21,6 +21,7 @@ const (
 	CauseRejected    = "rejected"    // CONNACK 1 or 2: the protocol or the client id
 	CauseUnavailable = "unavailable" // CONNACK 3
 	CauseKicked      = "kicked"      // ended right after CONNACK: taken over, or a forbidden topic
+	CauseTaken       = "taken"       // closed by the broker again and again: another client with our client id
 	CauseSilent      = "silent"      // the broker answered no ping
 	CauseProtocol    = "protocol"    // the broker sent what no broker may send
 	CauseCredential  = "credential"  // there is none, or CONNECT cannot carry it
@@ -46,6 +47,11 @@ type Status struct {
 	FiltersRefused []string  // filters that the broker or the checks refused, without the optional ones
 	OptionalLeft   bool      // optional filters are left out: the broker kicked us with them
 
+	Held       string        // why the newest credential could not take over; the connection has the one before
+	Takeovers  int           // connections that gave way to the next without a break
+	Gap        time.Duration // for how long nothing could be sent at the last of them
+	BreakFirst bool          // the broker accepts no second connection of the client: each is closed before the next
+
 	Connects int // connections accepted since Run
 	Refusals int // CONNACK 4 and 5 since Run
 	Kicks    int // connections that ended right after CONNACK
@@ -61,7 +67,7 @@ func (s *Session) Status() (Status, <-chan struct{}) {
 		st = Status{State: Offline, Broker: s.Broker}
 	}
 	st.FiltersRefused = slices.Clone(st.FiltersRefused)
-	st.Pending = s.unacked.len()
+	st.Pending = s.window.len()
 	st.Dropped = int(s.dropped.Load())
 	return st, changed
 }
