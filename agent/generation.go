@@ -133,7 +133,7 @@ func (g *generation) spine() []Task {
 // makeDirectories makes what is missing of the agent's own directories. Where
 // that fails the parts go on without, and say so.
 func (g *generation) makeDirectories() {
-	for _, dir := range []string{"cred", "ota", "upload"} {
+	for _, dir := range []string{"cred", "ota", "outbox", "upload"} {
 		err := os.MkdirAll(filepath.Join(g.conf.Paths.State, dir), 0o700)
 		g.troubles.set("state/"+dir, err)
 	}

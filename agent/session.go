@@ -27,8 +27,9 @@ func (g *generation) newSession(dialer *mqtt.Dialer) *mqtt.Session {
 		Clean: c.Session == "clean", KeepAlive: c.KeepAlive, Timeout: g.conf.Cloud.Timeout,
 		OnAccepted: func(c mqtt.Credential) { g.keeper.Prove(g.tokenIn(c)) },
 		OnRefused:  func(c mqtt.Credential, err error) { g.keeper.Reject(g.tokenIn(c), err) },
-		OnMessage:  g.receive,
-		Log:        g.Log.With("task", "mqtt"),
+		Outbox:     g.newOutbox(), Alive: g.sessionAlive,
+		OnMessage: g.receive,
+		Log:       g.Log.With("task", "mqtt"),
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 func (g *generation) status() local.Status {
 	tok, _ := g.keeper.Status()
 	session, _ := g.session.Status()
+	queue := g.session.Queue()
 	uploads, _ := g.uploads.Status()
 	read, _, _ := g.reading.Get()
 	inForce, known, _ := g.settings.Get()
@@ -28,6 +29,7 @@ func (g *generation) status() local.Status {
 		Token:    g.tokenStatus(tok),
 		Accounts: g.accountsStatus(),
 		MQTT:     mqttStatus(session),
+		Outbox:   outboxStatus(queue),
 		OTA:      g.modulesStatus(),
 		Upload:   uploadStatus(uploads),
 		Clock:    g.clockStatus(),
@@ -44,6 +46,7 @@ func mqttStatus(s mqtt.Status) local.MQTT {
 	return local.MQTT{
 		State: s.State, Since: s.Since, Broker: s.Broker, Attempt: s.Attempt, NextTry: s.NextTry,
 		Connects: s.Connects, Refusals: s.Refusals, RefusedFilters: s.FiltersRefused, Error: s.Err,
+		Cause: s.Cause, Held: s.Held, Takeovers: s.Takeovers, Gap: s.Gap.Seconds(), BreakFirst: s.BreakFirst,
 	}
 }
 
@@ -83,6 +86,9 @@ func (g *generation) problems(tok account.Status, session mqtt.Status, uploads u
 	add(tok.FileError != "" && !tok.Token.IsZero(), "identity file: %s", tok.FileError)
 	add(tok.WriteError != "", "the identity file does not hold the newest token: %s", tok.WriteError)
 	add(settings != nil, "settings: %v; the ones before stay in force", settings)
+	queue := g.session.Queue()
+	add(queue.Err != "", "messages are not durable, and are taken only while the broker takes them at once: %s", queue.Err)
+	add(session.Held != "", "the newest token is not in use with the broker: %s", session.Held)
 	add(session.State != mqtt.Online && session.Err != "", "mqtt %s: %s", session.State, session.Err)
 	for _, f := range session.FiltersRefused {
 		add(true, "the broker refuses the subscription to %s", f)

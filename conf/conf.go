@@ -78,6 +78,7 @@ type MQTT struct {
 // Outbox bounds the messages that wait for the broker.
 type Outbox struct {
 	MaxBytes int64
+	MaxAge   time.Duration
 }
 
 // Telemetry says what the agent publishes about the device.

@@ -129,6 +129,9 @@ var table = []Setting{
 	{"outbox", "max_bytes", "16MiB", "64KiB to 1TiB",
 		"The most that may wait on disk for the broker.",
 		func(s scope) value { return sizeValue{p: &s.config.Outbox.MaxBytes, min: 64 << 10} }},
+	{"outbox", "max_age", "7d", "1m to 30d",
+		"How old a message may grow there before it is dropped.",
+		func(s scope) value { return durationValue{&s.config.Outbox.MaxAge, time.Minute, month} }},
 
 	{"telemetry", "versions_interval", "60s", secondsToMonth,
 		"How often the software versions are published.",

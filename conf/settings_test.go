@@ -41,7 +41,7 @@ func TestDefaultsAreThoseOfTheManual(t *testing.T) {
 		Cloud:       Cloud{URL: "https://api.spoke.zone", Timeout: 30 * time.Second},
 		Token:       Token{RenewBefore: 12 * time.Hour, Grace: 12 * time.Hour, Spread: 5 * time.Minute},
 		MQTT:        MQTT{Broker: "mqtts://io.spoke.zone:8883", KeepAlive: 20 * time.Second, Session: "persistent"},
-		Outbox:      Outbox{MaxBytes: 16 << 20},
+		Outbox:      Outbox{MaxBytes: 16 << 20, MaxAge: 7 * 24 * time.Hour},
 		Telemetry:   Telemetry{VersionsInterval: time.Minute, LocationInterval: 15 * time.Second, LocationSource: "auto"},
 		OTA:         OTA{CheckInterval: 6 * time.Hour},
 		Upload:      Upload{MaxFile: 1 << 20, MaxSpool: 64 << 20},
@@ -94,6 +94,7 @@ session    = clean
 extra_subscriptions = mon/d/42/ctrl/#, "#" +/news
 [outbox]
 max_bytes = 1GiB
+max_age = 2d
 [telemetry]
 versions_interval = 1h30m
 location_interval = 1s
@@ -147,7 +148,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		Token: Token{24 * time.Hour, 0, 24 * time.Hour},
 		MQTT: MQTT{"mqtt://[::1]", "gateway 7", "mon/d/42", 20 * time.Minute, "clean",
 			[]string{"mon/d/42/ctrl/#", "#", "+/news"}},
-		Outbox:    Outbox{1 << 30},
+		Outbox:    Outbox{1 << 30, 48 * time.Hour},
 		Telemetry: Telemetry{90 * time.Minute, time.Second, "nmea:/dev/ttymxc1@9600", 25},
 		OTA:       OTA{7 * 24 * time.Hour, "01:00-05:00, Sat,Sun 22:00-06:00, Mon-Fri 00:00-24:00", 512 << 10},
 		Modules: []Module{

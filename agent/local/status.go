@@ -24,6 +24,7 @@ type Status struct {
 	Identity Identity  `json:"identity"`
 	Token    Token     `json:"token"`
 	MQTT     MQTT      `json:"mqtt"`
+	Outbox   Outbox    `json:"outbox"`
 	OTA      []Module  `json:"ota"`
 	Upload   Upload    `json:"upload"`
 	Clock    Clock     `json:"clock"`
@@ -106,6 +107,11 @@ type MQTT struct {
 	Refusals       int       `json:"refusals"`
 	RefusedFilters []string  `json:"refused_filters,omitempty"`
 	Error          string    `json:"error,omitempty"`
+	Cause          string    `json:"cause,omitempty"`       // the kind of Error, for programs
+	Held           string    `json:"held,omitempty"`        // why the newest token is not in use on the connection, which has the one before
+	Takeovers      int       `json:"takeovers"`             // connections that gave way to the next without a break
+	Gap            float64   `json:"gap,omitempty"`         // for how many seconds nothing could be sent at the last of them
+	BreakFirst     bool      `json:"break_first,omitempty"` // the broker accepts no second connection of the client
 }
 
 // Module tells how the software of one module of the model is.
@@ -162,7 +168,7 @@ func (s *Status) tidy() {
 		&s.Started, &s.Settings.Loaded,
 		&s.Token.Since, &s.Token.Issued, &s.Token.Expires, &s.Token.WindowOpens, &s.Token.RenewAt, &s.Token.PointOfNoReturn,
 		&s.Token.LastRenewal, &s.Token.NextTry, &s.Token.LastErrorAt,
-		&s.MQTT.Since, &s.MQTT.NextTry, &s.Upload.Since, &s.Upload.NextTry,
+		&s.MQTT.Since, &s.MQTT.NextTry, &s.Outbox.Oldest, &s.Upload.Since, &s.Upload.NextTry,
 	} {
 		*t = wireTime(*t)
 	}

@@ -66,6 +66,7 @@ func screen(s local.Status, now time.Time) string {
 		cloud.account(a)
 	}
 	p.WriteString(cloud.String())
+	p.outbox(s.Outbox)
 	p.updates(s.OTA)
 	p.uploads(s.Upload)
 	p.clock(s.Clock)
@@ -133,6 +134,16 @@ func (p *page) mqtt(m local.MQTT) {
 	p.at("  next try", m.NextTry, fmt.Sprintf("attempt %d", m.Attempt))
 	p.row("  refused", strings.Join(m.RefusedFilters, " "))
 	p.row("  error", m.Error)
+	p.row("  token", m.Held)
+}
+
+func (p *page) outbox(o local.Outbox) {
+	if o == (local.Outbox{}) {
+		return
+	}
+	p.row("Outbox", fmt.Sprintf("%s (%s), %d delivered, %d dropped", countOf(o.Messages, "message"), bytesText(o.Bytes), o.Delivered, o.Dropped))
+	p.at("  oldest", o.Oldest)
+	p.row("  error", o.Error)
 }
 
 func (p *page) updates(modules []local.Module) {

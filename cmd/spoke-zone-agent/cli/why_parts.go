@@ -8,6 +8,30 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 )
 
+// causes is what a person can do about an error of the session, by its kind.
+var causes = map[string]string{
+	"taken":       "Find the other program that connects with this client id, or give one of the two another by mqtt.client_id in the settings; until then the agent waits longer and longer, so that the two do not drive each other out all the time",
+	"kicked":      "A broker that ends a connection so soon after accepting it does so because of another client with this client id, or because of a topic that the device may not use",
+	"silent":      "The link is dead, or the broker hangs: what was sent is not answered any more",
+	"protocol":    "Whatever answers there sends what no broker may send: see mqtt.broker in the settings, and what is between the two",
+	"rejected":    "The broker does not accept the client id or the version of the protocol, and not for the token's sake",
+	"unavailable": "The broker says that it is not available now",
+}
+
+// outbox tells what waits for the session.
+func (t *story) outbox(o local.Outbox) {
+	t.say(o.Messages > 0, "%s for the broker, on disk and in order", countOf(o.Messages, "message")+" "+wait(o.Messages))
+	t.say(o.Dropped > 0, "%s were dropped since the start, oldest first: see outbox.max_bytes and outbox.max_age in the settings", countOf(int(o.Dropped), "message"))
+	t.say(o.Error != "", "The disk takes no messages, so that only those are accepted that the broker takes at once: %s", o.Error)
+}
+
+func wait(n int) string {
+	if n == 1 {
+		return "waits"
+	}
+	return "wait"
+}
+
 // whyMQTT tells of the session with the broker.
 func whyMQTT(s local.Status, now time.Time) []string {
 	t := &story{now: now}
@@ -16,7 +40,10 @@ func whyMQTT(s local.Status, now time.Time) []string {
 	case m.State == "online":
 		t.say(true, "The session with %s has been up%s, as %s", m.Broker, t.since(m.Since), m.ClientID)
 		t.say(m.Connects > 1, "It is connection number %d since the agent started", m.Connects)
-		t.say(true, "It connects again at once when the token is renewed")
+		t.say(m.Held == "" && !m.BreakFirst, "When the token is renewed, a second connection takes over before this one ends")
+		t.say(m.BreakFirst, "When the token is renewed, it ends before the next one begins, because this broker accepts no two of one client")
+		t.say(m.Held != "", "It still has the token before the newest, with which none could take over: %s", m.Held)
+		t.next(m.NextTry, "")
 	case s.Token.State == "none":
 		t.say(true, "There is no session with %s, because the broker wants the token and there is none: see %s why token", m.Broker, Name)
 	case m.State == "connecting":
@@ -28,9 +55,11 @@ func whyMQTT(s local.Status, now time.Time) []string {
 		t.next(m.NextTry, "")
 	default:
 		t.say(true, "There has been no session with %s%s: %s", m.Broker, t.since(m.Since), cmp.Or(m.Error, "no attempt has ended yet"))
+		t.say(true, "%s", causes[m.Cause])
 		t.say(m.Attempt > 1, "%d attempts in a row have failed", m.Attempt)
 		t.next(m.NextTry, ", or as soon as a network comes")
 	}
+	t.outbox(s.Outbox)
 	t.say(len(m.RefusedFilters) > 0, "The broker refuses subscriptions to %s, so that commands there are not heard: see mqtt.topic_base in the settings",
 		strings.Join(m.RefusedFilters, " "))
 	return t.said

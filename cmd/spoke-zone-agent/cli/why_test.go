@@ -12,7 +12,7 @@ import (
 )
 
 func TestWhy(t *testing.T) {
-	goldenScreens(t, "testdata/why/*.json", 12, func(s local.Status) string { return why(s, noon) })
+	goldenScreens(t, "testdata/why/*.json", 18, func(s local.Status) string { return why(s, noon) })
 }
 
 func TestWhyTellsOfOneTopicAlone(t *testing.T) {
