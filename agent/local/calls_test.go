@@ -64,7 +64,7 @@ func TestTokenWaitsAndThenSaysWhyThereIsNone(t *testing.T) {
 		if took := time.Since(start); took != tokenTimeout {
 			t.Errorf("it took %v, want %v", took, tokenTimeout)
 		}
-		if b.log.Len() > 0 {
+		if b.log.String() != "" {
 			t.Errorf("a token not given is noted: %s", b.log)
 		}
 	})

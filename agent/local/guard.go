@@ -12,12 +12,14 @@ import (
 // but for localhost, were meant for somebody else.
 const Host = "spoke-zone-agent"
 
-// dataFiles, the adoptions and publish are the calls that take a body.
+// dataFiles, the adoptions, the rejections, publish and the proxy are the calls
+// that take a body.
 const dataFiles = "/v1/data-files"
 
 func takesBody(path string) bool {
 	account, ok := strings.CutPrefix(path, "/v1/accounts/")
-	return path == dataFiles || path == publishPath || ok && strings.HasSuffix(account, "/adopt")
+	return path == dataFiles || path == publishPath || strings.HasPrefix(path, proxyPath) ||
+		ok && (strings.HasSuffix(account, "/adopt") || strings.HasSuffix(account, "/rejected"))
 }
 
 // A call answers one request of a peer that may make it. Its error becomes the
@@ -29,6 +31,9 @@ func (c *calls) routes() http.Handler {
 	mux.Handle("GET /v1/status", c.everybody(c.status))
 	mux.Handle("GET /v1/ota", c.everybody(c.ota))
 	mux.Handle("GET /v1/accounts/{account}/token", c.trusted(c.token))
+	mux.Handle("GET /v1/accounts/{account}/watch", c.trusted(c.watchAccount))
+	mux.Handle("POST /v1/accounts/{account}/rejected", c.trusted(c.rejected))
+	mux.Handle(proxyPath+"{account}/", c.trusted(c.proxy))
 	mux.Handle("POST /v1/accounts/{account}/renew", c.trusted(c.renew))
 	mux.Handle("POST /v1/accounts/{account}/adopt", c.owned(c.adopt))
 	mux.Handle("GET /metrics", c.everybody(c.metrics))
@@ -102,8 +107,8 @@ func (c *calls) admit(w http.ResponseWriter, r *http.Request, p peer) error {
 		return Errorf(Denied, "requests of web pages are refused")
 	case r.Host != Host && r.Host != "localhost":
 		return Errorf(Denied, "host %q is not served here, only %s and localhost", shorten(r.Host), Host)
-	case r.URL.Path != publishPath && !c.limiter.allow(p.uid, time.Now()):
-		return Errorf(Busy, "uid %d asks more than %d times a second", p.uid, perSecond)
+	case r.URL.Path != publishPath && !c.limiterOf(p).allow(p.uid, time.Now()):
+		return Errorf(Busy, "uid %d asks too often", p.uid)
 	case r.ContentLength != 0 && !takesBody(r.URL.Path):
 		return Errorf(Invalid, "%s takes no body", shorten(r.URL.Path))
 	}

@@ -68,7 +68,7 @@ func (m *memory) dial(p peer) func(context.Context) (net.Conn, error) {
 type bench struct {
 	t    *testing.T
 	mem  *memory
-	log  *bytes.Buffer
+	log  *safeBuffer
 	stop func() error // ends the server and returns Run's error
 }
 
@@ -77,10 +77,10 @@ type bench struct {
 func serve(t *testing.T, s *Server, f func(t *testing.T, b *bench)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, mem: newMemory(), log: new(bytes.Buffer)}
+		b := &bench{t: t, mem: newMemory(), log: new(safeBuffer)}
 		s.Group = "spoke-zone"
 		s.Log = slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelInfo}))
-		s.listen = func() (net.Listener, error) { return b.mem, nil }
+		s.listen = func(string) (net.Listener, error) { return b.mem, nil }
 		s.peerOf = func(c net.Conn) (peer, error) { return c.(pipe).peer, nil }
 		s.rights = func(string) (rights, error) { return rights{self: self.uid, group: 800}, nil }
 		ctx, cancel := context.WithCancel(t.Context())
@@ -143,4 +143,24 @@ func code(t *testing.T, err error) Code {
 		t.Fatalf("got %v, want an answer of the agent", err)
 	}
 	return e.Code
+}
+
+func (b *bench) quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// A safeBuffer is a log that is read while it is written.
+type safeBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }

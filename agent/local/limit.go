@@ -18,6 +18,10 @@ const (
 	// Of publishes it may be more: each costs a small part of a write to disk.
 	publishPerSecond = 500
 	publishBurst     = 1000
+
+	// Who may read tokens may do so for each request to a cloud.
+	trustedPerSecond = 2000
+	trustedBurst     = 2000
 )
 
 // A limiter keeps a bounded table of who asks how often.
@@ -63,4 +67,12 @@ func (l *limiter) forget() {
 		}
 	}
 	delete(l.uids, oldest)
+}
+
+// limiterOf is the limiter for p: who is trusted has one that lets more through.
+func (c *calls) limiterOf(p peer) *limiter {
+	if c.rights.trusts(p) {
+		return &c.trust
+	}
+	return &c.limiter
 }

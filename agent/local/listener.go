@@ -139,9 +139,13 @@ func (g *guest) Close() error {
 	return g.Conn.Close()
 }
 
-type peerKey struct{}
+type (
+	peerKey  struct{}
+	guestKey struct{}
+)
 
 // withPeer is an http.Server's ConnContext.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, peerKey{}, c.(*guest).peer)
+	g := c.(*guest)
+	return context.WithValue(context.WithValue(ctx, guestKey{}, g), peerKey{}, g.peer)
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,7 +31,11 @@ const (
 // A Server answers at the socket. Set its fields before Run. A func that is
 // nil has its calls answered with 404.
 type Server struct {
-	Socket  string // path; its directory is made if missing
+	Socket string // path; its directory is made if missing
+	// Credentials is the path of the socket for systemd's LoadCredential=; none
+	// if empty.
+	Credentials string
+
 	Group   string // name or number of the group that is trusted beside root and ourselves; none if empty
 	MaxBody int64  // bytes of one data file; 64 MiB if zero
 	Log     *slog.Logger
@@ -41,6 +46,14 @@ type Server struct {
 	// Token waits for a token of the account that is valid for min at least.
 	// When ctx ends first, its error says why there is none.
 	Token func(ctx context.Context, account string, min time.Duration) (TokenAnswer, error)
+	// Follow tells the state of the account's token in force, and gives a channel
+	// that is closed when it has changed.
+	Follow func(account string) (AccountState, <-chan struct{}, error)
+	// Rejected is told that the cloud refused the account's token, which was the
+	// one in force a moment ago.
+	Rejected func(account, token, reason string) error
+	// Proxy returns the account's API.
+	Proxy func(account string) (Upstream, error)
 	// Renew renews the account's token now and returns when that is done.
 	Renew func(ctx context.Context, account string) error
 	// Adopt proves a token that a person brought and takes it over for the
@@ -62,9 +75,9 @@ type Server struct {
 
 	exchange exchange
 
-	listen func() (net.Listener, error)       // at Socket, if nil
-	peerOf func(net.Conn) (peer, error)       // the kernel's word, if nil
-	rights func(group string) (rights, error) // from the system's groups, if nil
+	listen func(path string) (net.Listener, error) // at the path, if nil
+	peerOf func(net.Conn) (peer, error)            // the kernel's word, if nil
+	rights func(group string) (rights, error)      // from the system's groups, if nil
 }
 
 // Run answers until ctx is done; then it lets answers under way finish for two
@@ -72,13 +85,15 @@ type Server struct {
 // Its error is a socket that cannot be made: ErrRunning when another agent
 // answers there.
 func (s *Server) Run(ctx context.Context) error {
-	ln, err := s.open()
+	door, err := s.open(s.Socket)
 	if err != nil {
 		return fmt.Errorf("local API: %w", err)
 	}
-	door := &doorman{Listener: ln, peerOf: s.peerOf, each: connsPerUID}
-	if door.peerOf == nil {
-		door.peerOf = peerOf
+	var second *doorman
+	if s.Credentials != "" {
+		if second, err = s.open(s.Credentials); err != nil {
+			return errors.Join(fmt.Errorf("credential socket: %w", err), door.Close())
+		}
 	}
 	find := s.rights
 	if find == nil {
@@ -88,7 +103,8 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		s.Log.Warn("only root may use the local API for tokens and changes", "err", err)
 	}
-	handlers := &calls{Server: s, rights: r, publishing: limiter{rate: publishPerSecond, burst: publishBurst}}
+	handlers := &calls{Server: s, rights: r, publishing: limiter{rate: publishPerSecond, burst: publishBurst},
+		trust: limiter{rate: trustedPerSecond, burst: trustedBurst}}
 	srv := &http.Server{
 		Handler:           handlers.routes(),
 		ConnContext:       withPeer,
@@ -105,6 +121,9 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return nil
 	})
+	if second != nil {
+		g.Go(func() error { return handlers.handOut(gctx, second) })
+	}
 	g.Go(func() error {
 		<-gctx.Done()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
@@ -117,24 +136,39 @@ func (s *Server) Run(ctx context.Context) error {
 	err = g.Wait()
 	handlers.running.Wait()
 	door.gone.Wait()
+	handlers.audit.close(s.Log)
 	return err
 }
 
-func (s *Server) open() (net.Listener, error) {
-	if s.listen != nil {
-		return s.listen()
+// open makes the socket at path and puts a doorman there.
+func (s *Server) open(path string) (*doorman, error) {
+	open, who := s.listen, s.peerOf
+	if open == nil {
+		open = listen
 	}
-	return listen(s.Socket)
+	if who == nil {
+		who = peerOf
+	}
+	ln, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &doorman{Listener: ln, peerOf: who, each: connsPerUID}, nil
 }
 
 // calls is a Server at work.
 type calls struct {
 	*Server
 	rights  rights
-	limiter limiter        // of all calls but publishes
+	limiter limiter        // of all calls but publishes, for peers that are not trusted
+	trust   limiter        // and for those that are
 	running sync.WaitGroup // one for each request
 
 	publishing limiter
+
+	audit     audit
+	reports   reports
+	forwarded atomic.Int32 // requests under way to the clouds
 }
 
 func (c *calls) maxBody() int64 {

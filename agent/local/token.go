@@ -30,7 +30,7 @@ func (c *calls) token(w http.ResponseWriter, r *http.Request, p peer) error {
 		return notYet(err)
 	}
 	t.Account, t.Expires = account, wireTime(t.Expires)
-	c.Log.Info("token given", "account", account, "peer_uid", p.uid, "peer_pid", p.pid)
+	c.audit.note(c.Log, account, "", p, time.Now())
 	c.answer(w, http.StatusOK, t)
 	return nil
 }

@@ -4,6 +4,9 @@
 //	GET  /v1/status[?watch=1]                        everybody
 //	GET  /v1/ota                                     everybody
 //	GET  /v1/accounts/NAME/token?min_validity=10m    trusted
+//	GET  /v1/accounts/NAME/watch                     trusted
+//	POST /v1/accounts/NAME/rejected                  trusted
+//	ANY  /v1/proxy/NAME/...                          trusted
 //	POST /v1/accounts/NAME/renew                     trusted
 //	POST /v1/accounts/NAME/adopt                     root and the agent's own user
 //	POST /v1/ota/MODULE/check                        trusted
@@ -12,6 +15,8 @@
 //	POST /v1/publish                                 trusted
 //	GET  /v1/subscribe?filter=ctrl/%23               trusted
 //	GET  /metrics                                    everybody
+//
+// A second socket gives tokens to systemd's LoadCredential=.
 //
 // Trusted are root, the agent's own user and the members of a group from the
 // settings. Answers are JSON, and newline-delimited JSON where they go on; the
