@@ -150,6 +150,8 @@ func (k *Keeper) due(now time.Time) time.Time {
 		return later(now, k.notBefore(now, minGap))
 	case k.nudged:
 		return later(now, k.notBefore(now, nudgeGap))
+	case k.ahead(now) && h.Failures == 0:
+		return later(now, k.notBefore(now, wantGap))
 	case k.wanted && h.Failures == 0 && (k.Provider != nil || past(now, k.window().Opens)):
 		return later(now, k.notBefore(now, wantGap))
 	case h.Last != None:
@@ -160,13 +162,16 @@ func (k *Keeper) due(now time.Time) time.Time {
 		return later(now, k.notBefore(now, minGap))
 	}
 	due := k.Schedule.Next(now, k.window(), h)
-	if k.Provider != nil && now.Before(k.slots.use().Issued.Add(-time.Minute)) {
-		return now // the clock went back: what the token says of itself is of no use
-	}
 	if h.Pressing && !k.subject().IsZero() { // spread, for a fleet may have its power back at once
 		due = earlier(due, now.Add(scale(firstAsk, k.spread)-time.Since(k.began)))
 	}
 	return later(due, k.notBefore(now, minGap))
+}
+
+// ahead reports whether the token came later than now, by a clock that was
+// wrong then: its end is of no use.
+func (k *Keeper) ahead(now time.Time) bool {
+	return k.Provider != nil && now.Before(k.slots.use().Issued.Add(-wantGap))
 }
 
 // notBefore keeps attempts apart.

@@ -69,7 +69,7 @@ func (k *Keeper) standing() standing {
 	w := k.ourWindow()
 	return standing{
 		kind: p.Kind, token: !tok.IsZero(), expired: past(now, tok.Expires),
-		due: past(now, w.Due) || k.urgent || k.wanted, endless: tok.Expires.IsZero(),
+		due: past(now, w.Due) || k.urgent || k.wanted || k.ahead(now), endless: tok.Expires.IsZero(),
 		renewer:  k.renewer().renewer != "",
 		canLogin: k.Provider.canLogin(), canProbe: !p.Probe.IsZero(),
 		ask: p.Denied == profile.Ask, rejected: k.history.Forced, dead: tok.digest() != "" && tok.digest() == k.dead,

@@ -28,6 +28,10 @@ func bearing(c Call) Call {
 	return c
 }
 
+// resetHeader is read of every cloud: those whose pages name no limit may have
+// a gateway before them that sets one.
+const resetHeader = "X-Ratelimit-Reset"
+
 const day = 24 * time.Hour
 
 var passwordGrant = post("/oauth/token", Form, text("grant_type", "password"), value(Username), value(Password), optional(value(ClientID)), optional(value(ClientSecret)), optional(value(Scope)))
@@ -41,7 +45,7 @@ var table = []Profile{
 		Token:   "token", Expiry: []Source{JWTExp},
 		Before: 12 * time.Hour, Grace: 12 * time.Hour,
 		Send: Send{Header: "X-Access-Token"}, Denied: Renew,
-		Limits:  Limits{Reset: "X-Ratelimit-Reset"},
+		Limits:  Limits{Reset: resetHeader},
 		Durable: []string{Token},
 	},
 	{ // the same cloud's tokens for people
@@ -49,7 +53,7 @@ var table = []Profile{
 		Login: post("/login", JSON, value(Username), value(Password)),
 		Token: "token", Expiry: []Source{JWTExp},
 		Send: Send{Header: "X-Access-Token"}, Denied: Renew,
-		Limits:  Limits{Reset: "X-Ratelimit-Reset"},
+		Limits:  Limits{Reset: resetHeader},
 		Durable: []string{Password},
 	},
 	{ // developer.beacontower.ai, "Authentication"
@@ -57,7 +61,7 @@ var table = []Profile{
 		Login: post("/auth/ropc", JSON, value(Username), value(Password)),
 		Token: "accessToken", Expiry: []Source{JWTExp},
 		Send: bearer, Key: Send{Header: "X-Api-Key"}, Denied: Renew,
-		Limits:  Limits{Remaining: "X-Ratelimit-Remaining", Reset: "X-Ratelimit-Reset"},
+		Limits:  Limits{Reset: resetHeader},
 		Durable: []string{Password},
 	},
 	{ // docs.bace-iot.com, "Authentication"
@@ -68,6 +72,7 @@ var table = []Profile{
 		Token:   "access_token", Renewer: "refresh_token", Done: "refreshed",
 		Expiry: []Source{ExpiresIn, Absolute}, Layout: time.DateTime, Refreshed: 14 * day,
 		Send: bearer, Denied: Ask,
+		Limits:  Limits{Reset: resetHeader},
 		Durable: []string{Password, ClientSecret},
 	},
 	{ // placeosdocs.netlify.app, "Bearer tokens"
@@ -81,6 +86,7 @@ var table = []Profile{
 		Token:     "access_token", Renewer: "refresh_token",
 		Expiry: []Source{CreatedAt, ExpiresIn, JWTExp},
 		Send:   bearer, Key: Send{Header: "X-Api-Key"}, Denied: Renew, Ended: []string{"logged out"},
+		Limits:  Limits{Reset: resetHeader},
 		Durable: []string{RefreshToken, Password, ClientSecret},
 	},
 	{ // api-docs-314159.beamery.engineer, "Authentication"
@@ -89,7 +95,7 @@ var table = []Profile{
 		Probe: get("/v1/oauth/token/permissions"),
 		Token: "access_token", Expiry: []Source{ExpiresIn, JWTExp},
 		Send: bearer, Denied: Ask,
-		Limits:  Limits{Remaining: "X-Ratelimit-Remaining", Reset: "X-Ratelimit-Reset", Spent: true},
+		Limits:  Limits{Remaining: "X-Ratelimit-Remaining", Reset: resetHeader, Spent: true},
 		Durable: []string{ClientSecret},
 	},
 	{ // RFC 6749: client credentials, or the resource owner's password where one is set
@@ -99,7 +105,7 @@ var table = []Profile{
 		Token:   "access_token", Renewer: "refresh_token",
 		Expiry: []Source{ExpiresIn, JWTExp},
 		Send:   bearer, Denied: Renew,
-		Limits:  Limits{Remaining: "X-Ratelimit-Remaining", Reset: "X-Ratelimit-Reset"},
+		Limits:  Limits{Reset: resetHeader},
 		Durable: []string{RefreshToken, ClientSecret, Password},
 	},
 }

@@ -1,0 +1,5 @@
+//go:build !long
+
+package account
+
+const seeds = 1
