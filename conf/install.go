@@ -107,8 +107,8 @@ func DefaultInstall() Install {
 }
 
 // LoadInstall reads the installer's policy at path. Without a file the defaults
-// are in force. The error is a Faults with all that is wrong: a policy with
-// faults is none.
+// are in force. The error is a Faults with all that is wrong; of the policy only
+// the paths may be used then.
 func LoadInstall(path string) (Install, error) {
 	r := installReader{policy: DefaultInstall(), file: path, seen: map[string]int{}}
 	src, err := readFile(path)
@@ -121,7 +121,7 @@ func LoadInstall(path string) (Install, error) {
 		r.read(src)
 	}
 	if len(r.faults) > 0 {
-		return DefaultInstall(), r.faults
+		return r.policy, r.faults
 	}
 	return r.policy, nil
 }

@@ -94,7 +94,7 @@ level = info
 `)
 	c, err := LoadInstall(name)
 	var faults Faults
-	if !errors.As(err, &faults) || !reflect.DeepEqual(c, DefaultInstall()) {
+	if !errors.As(err, &faults) || c.Agent != DefaultInstall().Agent {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	want := `:1: x: stands before any section (paths, module.KEY, limits)

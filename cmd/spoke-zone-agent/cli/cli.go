@@ -78,7 +78,7 @@ func (p *Program) Command() *cobra.Command {
 	root.PersistentFlags().StringVar(&p.config, "config", DefaultConfig, "read the settings from `FILE`")
 	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.statusCommand(), p.whyCommand(), p.doctorCommand(),
 		p.tokenCommand(), p.renewCommand(), p.adoptCommand(), p.accountsCommand(), p.otaCommand(), p.hookTestCommand(), p.uploadCommand(),
-		p.publishCommand(), p.subscribeCommand(), p.versionCommand(), p.completionCommand())
+		p.publishCommand(), p.subscribeCommand(), p.installRunCommand(), p.hookRunCommand(), p.versionCommand(), p.completionCommand())
 	return root
 }
 

@@ -1,0 +1,62 @@
+package install
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Systemd reports whether systemd is the first process here.
+func Systemd() bool {
+	info, err := os.Stat("/run/systemd/system")
+	return err == nil && info.IsDir()
+}
+
+// starter returns the command that runs the job of file in a life of its own:
+// in a transient unit where systemd is, else in a session of its own. program is
+// this program.
+func starter(program, key, file string, limit time.Duration, systemd bool) *exec.Cmd {
+	if !systemd {
+		cmd := exec.Command(program, "hook-run", file)
+		cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+		return cmd
+	}
+	seconds := func(d time.Duration) string { return fmt.Sprintf("%ds", int(d/time.Second)) }
+	args := []string{"--quiet", "--collect", "--wait", "--unit=spoke-ota-" + unitName(key),
+		"--description=Spoke.Zone update: " + key}
+	for _, p := range []string{
+		"KillMode=mixed", // first hook-run alone, which stops the hook as the contract says
+		"TimeoutStopSec=" + seconds(limit+2*stopTime),
+		"RuntimeMaxSec=" + seconds(limit+4*stopTime),
+		"PrivateNetwork=yes", "UMask=0022", "SendSIGHUP=no", "OOMScoreAdjust=-200",
+	} {
+		args = append(args, "--property="+p)
+	}
+	return exec.Command("systemd-run", append(args, program, "hook-run", file)...)
+}
+
+// unitName is key in the letters that a unit's name may have.
+func unitName(key string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("-_.", r) {
+			return r
+		}
+		return '_'
+	}, key)
+}
+
+// reboot asks for a reboot and returns once it is asked for.
+func reboot(systemd bool) error {
+	cmd := exec.Command("reboot")
+	if systemd {
+		cmd = exec.Command("systemctl", "--no-block", "reboot")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("reboot: %w: %s", err, plain(strings.TrimSpace(string(out)), 200))
+	}
+	return nil
+}
