@@ -23,6 +23,7 @@ func (g *generation) newUpdates() *ota.Manager {
 		Source:     ota.Source{List: g.listReleases, Open: g.openRelease},
 		CheckEvery: g.conf.OTA.CheckInterval,
 		RateLimit:  g.conf.OTA.RateLimit,
+		Installer:  g.newInstaller(),
 		Log:        g.Log.With("task", "ota"),
 	}
 	for _, c := range g.conf.Modules {

@@ -75,7 +75,7 @@ var installTable = []Setting{
 		func(s scope) value { return sizeValue{p: &s.install.MaxPayload, min: 1 << 10} }},
 	{"limits", "keep_done", "20", "4 to 1000",
 		"How many results are kept.",
-		func(s scope) value { return countValue{&s.install.KeepDone, 4, 1000} }},
+		func(s scope) value { return numberValue{&s.install.KeepDone, 4, 1000} }},
 }
 
 func checkHook(s string) error {

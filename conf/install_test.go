@@ -106,7 +106,7 @@ level = info
 :9: module.display.keyz: is no setting (hook, require, keys, rollback)
 :10: "nonsense" is no setting ([section], or key = value)
 :12: limits.max_payload: "2GB" has the unit "GB", which is none of B, KiB, MiB, GiB and TiB (1KiB to 1TiB)
-:13: limits.keep_done: 3 is not from 4 to 1000 (4 to 1000)
+:13: limits.keep_done: 3 is below 4 (4 to 1000)
 :15: module.app.keys: "/x/[.pub" is no pattern (an absolute path, in which * and ? stand for characters)
 :16: module.app.rollback: is empty (auto or never)
 :17: [log]: is no section (paths, module.KEY, limits)`

@@ -281,24 +281,3 @@ func (v listValue) parse(s string) error {
 	*v.p = list
 	return nil
 }
-
-type countValue struct {
-	p        *int
-	min, max int
-}
-
-func (v countValue) text() string { return strconv.Itoa(*v.p) }
-
-func (v countValue) parse(s string) error {
-	n, err := strconv.Atoi(s)
-	switch {
-	case s == "":
-		return errEmpty
-	case err != nil:
-		return fmt.Errorf("%s is no whole number", short(s))
-	case n < v.min || n > v.max:
-		return fmt.Errorf("%d is not from %d to %d", n, v.min, v.max)
-	}
-	*v.p = n
-	return nil
-}

@@ -2,6 +2,8 @@ package install
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,18 +28,22 @@ type Client struct {
 	Agent   string // the daemon's state directory
 	Results string // directory of the installer's answers
 	Dir     string // directory of its progress
-	// Spawn starts the installer where no service manager sees the request. Nil:
-	// one does.
-	Spawn func() error
+	// Hook is where the hook of a module would be. Without one there is no need
+	// to ask.
+	Hook func(module string) string
 
 	mu    sync.Mutex    // guards the temporary name
 	taken time.Duration // takenWithin if 0
+	asked func() error  // called once a request is there; nil outside of tests
 }
 
 var _ ota.Installer = (*Client)(nil)
 
 // Do asks the installer to run a verb, and waits for its end.
 func (c *Client) Do(ctx context.Context, verb ota.Verb, t ota.Txn) (ota.Result, error) {
+	if err := c.hook(t.Module); err != nil {
+		return ota.Result{}, err
+	}
 	q, name, err := c.ask(verb, t)
 	if err != nil {
 		return ota.Result{}, fmt.Errorf("ask the installer: %w", err)
@@ -47,6 +53,16 @@ func (c *Client) Do(ctx context.Context, verb ota.Verb, t ota.Txn) (ota.Result, 
 		return ota.Result{}, err
 	}
 	return a.result(verb)
+}
+
+func (c *Client) hook(module string) error {
+	if c.Hook == nil {
+		return nil
+	}
+	if _, err := os.Stat(c.Hook(module)); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: module %s has no hook: %s is not there", ota.ErrNoInstaller, module, c.Hook(module))
+	}
+	return nil
 }
 
 // Reboot asks the installer for a reboot.
@@ -158,12 +174,10 @@ func (c *Client) ask(verb ota.Verb, t ota.Txn) (q Request, name string, err erro
 	if err := c.place(name, data); err != nil {
 		return q, "", err
 	}
-	if c.Spawn != nil {
-		if err := c.Spawn(); err != nil {
-			return q, "", errors.Join(err, remove(name))
-		}
+	if c.asked != nil {
+		err = c.asked()
 	}
-	return q, name, nil
+	return q, name, err
 }
 
 // place makes a request appear whole: what is in the watched directory starts
@@ -240,4 +254,11 @@ func (c *Client) withdraw(name string) error {
 		return nil // it has been taken
 	}
 	return errors.Join(fmt.Errorf("%w: nobody has taken the request: is spoke-zone-install.path active?", ota.ErrNoInstaller), err)
+}
+
+// newNonce names a request.
+func newNonce() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
 }

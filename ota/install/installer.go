@@ -2,8 +2,6 @@ package install
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,16 +10,15 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
 	"github.com/spoke-zone/spoke-zone-agent/ota"
 )
 
 const (
 	requestDir  = "install" // below the daemon's state directory
 	maxRequests = 64        // taken at once
+	watchEvery  = time.Second
 )
 
 // An Installer answers the daemon's requests, as root. Set its fields before
@@ -70,6 +67,27 @@ func (i *Installer) Run(ctx context.Context) error {
 		}
 		if len(taken) == 0 {
 			return i.results().prune(i.KeepDone)
+		}
+	}
+}
+
+// Watch is Run again and again, whenever there is a request, until ctx is done:
+// for devices without systemd.
+func (i *Installer) Watch(ctx context.Context) error {
+	for {
+		if err := i.Run(ctx); err != nil && ctx.Err() == nil {
+			i.Log.Error("requests not answered", "err", err, "retry_in", time.Minute)
+			if pause(ctx, time.Minute) != nil {
+				return nil
+			}
+		}
+		for {
+			if pause(ctx, watchEvery) != nil {
+				return nil
+			}
+			if entries, err := os.ReadDir(filepath.Join(i.Agent, requestDir)); err == nil && len(entries) > 0 {
+				break
+			}
 		}
 	}
 }
@@ -245,45 +263,4 @@ func (i *Installer) job(q Request, t *txn, p Policy, hook string) job {
 		c.Size, c.SHA256 = t.Verified.Size, t.Verified.SHA256
 	}
 	return job{Key: q.key(), Nonce: q.Nonce, Call: c, Policy: p, State: i.State, Run: i.Dir, Until: q.Until}
-}
-
-// run starts a job and waits until it is answered.
-func (i *Installer) run(ctx context.Context, j job) error {
-	if err := os.MkdirAll(j.Call.KeepDir, 0o700); err != nil {
-		return err
-	}
-	if err := remove(i.path("results", j.Key+answerSuffix)); err != nil {
-		return err
-	}
-	if err := (atomicfile.OS{}).SyncDir(i.path("results")); err != nil {
-		return err
-	}
-	if err := writeJSON(j.file(), j, 0o600); err != nil {
-		return err
-	}
-	cmd := starter(i.Program, j.Key, j.file(), j.Call.Limit, i.systemd)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Start(); err != nil {
-		return j.settle(ctx, "it was not started: "+err.Error())
-	}
-	ended := make(chan error, 1)
-	var g errgroup.Group
-	g.Go(func() error { ended <- cmd.Wait(); return nil })
-	select {
-	case err := <-ended:
-		why := "its process ended without a word"
-		if err != nil {
-			why = err.Error()
-		}
-		return j.settle(ctx, why)
-	case <-ctx.Done():
-		return ctx.Err() // the job goes on; the next run waits for it
-	}
-}
-
-// newNonce names a request.
-func newNonce() string {
-	b := make([]byte, 16)
-	_, _ = rand.Read(b) // never fails
-	return hex.EncodeToString(b)
 }

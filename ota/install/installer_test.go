@@ -86,7 +86,7 @@ func newBench(t *testing.T) *bench {
 		Rule:  func(string) (Rule, error) { return b.rule, b.ruleIs },
 		trust: func(path string) (string, error) { _, err := os.Stat(path); return path, err },
 	}
-	b.client = &Client{Agent: b.in.Agent, Results: b.path("state/results"), Dir: b.in.Dir, Spawn: func() error {
+	b.client = &Client{Agent: b.in.Agent, Results: b.path("state/results"), Dir: b.in.Dir, asked: func() error {
 		ended := make(chan error, 1)
 		in := *b.in
 		go func() { ended <- in.Run(context.Background()) }()
@@ -305,9 +305,9 @@ func TestNoDeathStartsASecondHook(t *testing.T) {
 	up := b.release(1, "1.1.0", "the payload", 5)
 	b.write("slow", nil)
 	ctx, kill := context.WithCancel(t.Context())
-	spawn := b.client.Spawn
+	spawn := b.client.asked
 	ended := make(chan error, 1)
-	b.client.Spawn = func() error {
+	b.client.asked = func() error {
 		in := *b.in
 		go func() { ended <- in.Run(ctx) }()
 		return nil
@@ -327,7 +327,7 @@ func TestNoDeathStartsASecondHook(t *testing.T) {
 	if err := <-asked; !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	b.client.Spawn = spawn
+	b.client.asked = spawn
 	over, err := b.client.Running(t.Context(), up) // starts an installer again, which waits
 	if err != nil || over == nil {
 		t.Fatalf("nothing runs: %v", err)
@@ -426,7 +426,7 @@ func TestTheWatchedDirectoryBecomesEmptyWhateverIsInIt(t *testing.T) {
 func TestAnotherBootsRequestIsNotCarriedOut(t *testing.T) {
 	b := newBench(t)
 	must(t, os.MkdirAll(b.path("agent/install"), 0o700))
-	b.client.Spawn = nil
+	b.client.asked = nil
 	up := b.release(1, "1.1.0", "the payload", 5)
 	q, name, err := b.client.ask(ota.HookInstall, up)
 	must(t, err)
@@ -443,7 +443,7 @@ func TestAnotherBootsRequestIsNotCarriedOut(t *testing.T) {
 
 func TestNobodyTakesARequest(t *testing.T) {
 	b := newBench(t)
-	b.client.Spawn, b.client.taken = nil, time.Millisecond
+	b.client.asked, b.client.taken = nil, time.Millisecond
 	up := b.release(1, "1.1.0", "the payload", 5)
 	if _, err := b.client.Do(t.Context(), ota.HookInstall, up); !errors.Is(err, ota.ErrNoInstaller) {
 		t.Errorf("error %v", err)

@@ -1,12 +1,15 @@
 package install
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"time"
 
+	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -59,4 +62,38 @@ func reboot(systemd bool) error {
 		return fmt.Errorf("reboot: %w: %s", err, plain(strings.TrimSpace(string(out)), 200))
 	}
 	return nil
+}
+
+// run starts a job and waits until it is answered.
+func (i *Installer) run(ctx context.Context, j job) error {
+	if err := os.MkdirAll(j.Call.KeepDir, 0o700); err != nil {
+		return err
+	}
+	if err := remove(i.path("results", j.Key+answerSuffix)); err != nil {
+		return err
+	}
+	if err := (atomicfile.OS{}).SyncDir(i.path("results")); err != nil {
+		return err
+	}
+	if err := writeJSON(j.file(), j, 0o600); err != nil {
+		return err
+	}
+	cmd := starter(i.Program, j.Key, j.file(), j.Call.Limit, i.systemd)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return j.settle(ctx, "it was not started: "+err.Error())
+	}
+	ended := make(chan error, 1)
+	var g errgroup.Group
+	g.Go(func() error { ended <- cmd.Wait(); return nil })
+	select {
+	case err := <-ended:
+		why := "its process ended without a word"
+		if err != nil {
+			why = err.Error()
+		}
+		return j.settle(ctx, why)
+	case <-ctx.Done():
+		return ctx.Err() // the job goes on; the next run waits for it
+	}
 }

@@ -21,6 +21,7 @@ const DefaultPolicy = "/etc/spoke-zone-agent/install.conf"
 // installRunCommand is what spoke-zone-install.service starts.
 func (p *Program) installRunCommand() *cobra.Command {
 	var policy string
+	var watch bool
 	cmd := &cobra.Command{
 		Use:    "install-run",
 		Short:  "Answer the daemon's requests to install updates",
@@ -32,11 +33,15 @@ func (p *Program) installRunCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if watch {
+					return i.Watch(ctx)
+				}
 				return i.Run(ctx)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&policy, "policy", DefaultPolicy, "read the policy from `FILE`")
+	cmd.Flags().BoolVar(&watch, "watch", false, "wait for further requests, where no systemd does")
 	return cmd
 }
 
