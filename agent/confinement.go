@@ -16,6 +16,9 @@ func writable(c conf.Config) []string {
 	if target, err := filepath.EvalSymlinks(c.Paths.Identity); err == nil {
 		dirs = append(dirs, filepath.Dir(target))
 	}
+	if c.Bridge.File != "" {
+		dirs = append(dirs, filepath.Dir(c.Bridge.File))
+	}
 	accounts, _ := conf.LoadAccounts(c.Paths.Accounts) // their faults are told where they are used
 	for _, a := range accounts {
 		for _, d := range a.Deliver {

@@ -15,6 +15,7 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/api"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
 	"github.com/spoke-zone/spoke-zone-agent/agent/command"
+	"github.com/spoke-zone/spoke-zone-agent/agent/deliver"
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/agent/telemetry"
 	"github.com/spoke-zone/spoke-zone-agent/agent/upload"
@@ -43,6 +44,7 @@ type generation struct {
 	diagnostics *telemetry.Control
 	broadcast   *telemetry.Broadcast
 	location    *telemetry.Location
+	bridge      *deliver.Account // nil if there is none
 	commands    *command.Commands
 
 	device   identity
@@ -82,6 +84,9 @@ func (r *runner) assemble(s settings, number int) (*generation, error) {
 	if g.location, err = g.newLocation(); err != nil {
 		return nil, err
 	}
+	if g.bridge, err = g.newBridge(); err != nil {
+		return nil, err
+	}
 	g.updates = g.newUpdates()
 	g.uploads = g.newUploads()
 	g.versions = &telemetry.Versions{
@@ -108,6 +113,7 @@ func (g *generation) run(ctx context.Context, changed <-chan struct{}) error {
 		Task{"diagnostics", g.diagnostics.Run},
 		Task{"broadcast", g.broadcast.Run},
 		Task{"location", g.location.Run},
+		Task{"bridge", g.keepBridge},
 		Task{"settings", func(ctx context.Context) error {
 			select {
 			case <-changed:

@@ -127,10 +127,10 @@ type Command struct {
 
 // A Bridge is what a local Mosquitto needs to speak for the device.
 type Bridge struct {
-	File      string // the include file to keep; empty: none
-	Group     string // that may read it beside its owner; empty: none
-	PIDFile   string // of the broker to signal after a change; empty: none
-	Prefix    string // of the topics on the local side
+	File      string   // the include file to keep; empty: none
+	Group     string   // that may read it beside its owner; empty: none
+	Notify    []string // argv, or one word signal:PIDFILE:NAME or reload:UNIT
+	Prefix    string   // of the topics on the local side
 	Publish   []string
 	Subscribe []string
 }

@@ -125,7 +125,7 @@ retained = run
 [bridge]
 file      = /etc/mosquitto/conf.d/cloud.conf
 group     = mosquitto
-pid_file  = /run/mosquitto/mosquitto.pid
+notify    = signal:/run/mosquitto/mosquitto.pid:HUP
 prefix    = cloud/
 publish   = mon/#, events/+
 subscribe = ctrl/#
@@ -161,7 +161,7 @@ func TestEverySettingIsRead(t *testing.T) {
 			{"reboot", []string{"/sbin/reboot", `in "a" while`, "a b"}, 5 * time.Minute, "run"},
 			{"display/dim", nil, time.Minute, "ignore"},
 		},
-		Bridge: Bridge{"/etc/mosquitto/conf.d/cloud.conf", "mosquitto", "/run/mosquitto/mosquitto.pid", "cloud/",
+		Bridge: Bridge{"/etc/mosquitto/conf.d/cloud.conf", "mosquitto", []string{"signal:/run/mosquitto/mosquitto.pid:HUP"}, "cloud/",
 			[]string{"mon/#", "events/+"}, []string{"ctrl/#"}},
 		Log: Log{slog.LevelDebug},
 	}
@@ -344,6 +344,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		{"telemetry", "location_distance = 100001", "is above 100000"},
 		{"diagnostics", "module = Display", "is no key of a module"},
 		{"bridge", "prefix = cloud", "is none"},
+		{"bridge", "notify = signal:mosquitto.pid:HUP", "is not understood"},
 		{"bridge", "publish = /mon/#", "is no filter for a bridge"},
 		{"bridge", "publish = $SYS/#", "is no filter for a bridge"},
 		{"bridge", "subscribe = 'a b'", "is no filter for a bridge"},

@@ -28,9 +28,11 @@ func (t Token) GoString() string { return t.String() }
 
 // A Target is one place where a token goes, and who is told.
 type Target struct {
-	ID     string      // names the target within its account
-	File   string      // absolute path; no file if empty
-	Format Format      // of File
+	ID     string // names the target within its account
+	File   string // absolute path; no file if empty
+	Format Format // of File
+	// Text is what File says about a token, where no Format does; may be nil.
+	Text   func(Token) ([]byte, error)
 	Mode   fs.FileMode // of File: the permission bits
 	Owner  string      // of File, a name or a number; if empty as it is, for a new file ours
 	Group  string      // likewise

@@ -39,7 +39,7 @@ func (a *Account) put(t Target, tok Token) (changed bool, err error) {
 	if err != nil {
 		return false, explain(t, err)
 	}
-	text, err := t.Format.render(tok, was.text, a.Edit)
+	text, err := t.text(tok, was.text, a.Edit)
 	if err != nil {
 		return false, err
 	}
@@ -56,6 +56,14 @@ func (a *Account) put(t Target, tok Token) (changed bool, err error) {
 		return false, explain(t, err)
 	}
 	return true, nil
+}
+
+// text is what the file of t is to say; old is what it says now.
+func (t Target) text(tok Token, old []byte, edit func([]byte, string, string, string) ([]byte, error)) ([]byte, error) {
+	if t.Text != nil {
+		return t.Text(tok)
+	}
+	return t.Format.render(tok, old, edit)
 }
 
 // A found is a file as it was found.

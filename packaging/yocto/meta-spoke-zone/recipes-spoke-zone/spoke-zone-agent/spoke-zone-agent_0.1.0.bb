@@ -34,7 +34,7 @@ do_install() {
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.sysusers.conf ${D}${nonarch_libdir}/sysusers.d/spoke-zone-agent.conf
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.tmpfiles.conf ${D}${nonarch_libdir}/tmpfiles.d/spoke-zone-agent.conf
     install -d ${D}${docdir}/spoke-zone-agent/examples ${D}${mandir}/man5 ${D}${mandir}/man8
-    install -m 0644 ${S}/systemd/examples/*.conf ${D}${docdir}/spoke-zone-agent/examples/
+    install -m 0644 ${S}/systemd/examples/* ${D}${docdir}/spoke-zone-agent/examples/
     install -m 0644 ${S}/docs/man/*.5 ${D}${mandir}/man5/
     install -m 0644 ${S}/docs/man/*.8 ${D}${mandir}/man8/
     spoke_zone_place_state
