@@ -80,8 +80,9 @@ man: ## the man pages, from the commands and the settings
 integration: build ## the built agent against Mosquitto and nginx over TLS, and against 200 kill -9
 	go test -tags integration -count=1 -p 1 -v ./test/integration ./test/kill
 
-test-system: deb ## the .deb under a real systemd in a container (root, Debian)
+test-system: deb ## the .deb under a real systemd in a container (root, Debian), and MESSAGES=10000 through kills of broker and agent
 	test/system/run $(DEB_VERSION)
+	MESSAGES=$(or $(MESSAGES),10000) go test -tags integration -count=1 -v -run TestNothingIsLost ./test/integration
 
 test-ota: build ## updates with the real dpkg, RAUC and SWUpdate, killed (root, Debian); OTA_KILLS=60 at full size
 	test/ota/run

@@ -19,6 +19,7 @@ type Mosquitto struct {
 
 	*process
 	passwords string
+	conf      string
 }
 
 // StartMosquitto starts a broker in dir that admits users, a password for each
@@ -34,8 +35,8 @@ func StartMosquitto(dir string, certs Certificates, users map[string]string) (*M
 	if err := m.write(users); err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(dir, "mosquitto.conf")
-	err = os.WriteFile(conf, fmt.Appendf(nil, `user root
+	m.conf = filepath.Join(dir, "mosquitto.conf")
+	err = os.WriteFile(m.conf, fmt.Appendf(nil, `user root
 listener %s 127.0.0.1
 cafile %s
 certfile %s
@@ -51,8 +52,20 @@ log_type all
 	if err != nil {
 		return nil, err
 	}
-	m.process, err = start(m.Log, addr, "mosquitto", "-c", conf)
-	return m, err
+	return m, m.Start()
+}
+
+// Start starts the broker again after Kill, on the same address.
+func (m *Mosquitto) Start() (err error) {
+	m.process, err = start(m.Log, m.Addr, "mosquitto", "-c", m.conf)
+	return err
+}
+
+// Kill ends the broker with SIGKILL. It forgets its sessions and what is queued
+// in them.
+func (m *Mosquitto) Kill() {
+	m.cmd.Process.Kill()
+	m.cmd.Wait()
 }
 
 // Admit replaces the users while the broker runs, and returns once it has taken
