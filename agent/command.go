@@ -16,6 +16,7 @@ func (g *generation) newCommands() *command.Commands {
 			"diagnostics": func(m command.Message) error {
 				return g.diagnostics.Take(m.Base, command.Decode(m.Payload), m.Retained)
 			},
+			"install-update": g.approveUpdate,
 		},
 	}
 	for _, k := range g.conf.Commands {

@@ -87,7 +87,9 @@ func (r *runner) assemble(s settings, number int) (*generation, error) {
 	if g.bridge, err = g.newBridge(); err != nil {
 		return nil, err
 	}
-	g.updates = g.newUpdates()
+	if g.updates, err = g.newUpdates(); err != nil {
+		return nil, err
+	}
 	g.uploads = g.newUploads()
 	g.versions = &telemetry.Versions{
 		Every: c.Telemetry.VersionsInterval, Read: g.updates.Versions, Publish: g.publishVersions, Online: g.mayPublish,

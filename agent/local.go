@@ -45,6 +45,13 @@ func (g *generation) newServer() *local.Server {
 			}
 			return g.updates.Fetch(ctx, module)
 		},
+		Install: func(ctx context.Context, module string, now bool) error {
+			if err := g.provisioned(); err != nil {
+				return err
+			}
+			return g.updates.Install(ctx, module, now)
+		},
+		Rollback: g.updates.Rollback,
 		Add: func(ctx context.Context, typ, module, name string, r io.Reader) (local.Item, error) {
 			it, err := g.uploads.Add(ctx, typ, module, name, r)
 			return local.Item{ID: it.ID, Name: it.Name, Type: it.Type, Module: it.Module, Size: it.Size}, spoolError(err)

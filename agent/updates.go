@@ -1,32 +1,54 @@
 package agent
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/api"
+	"github.com/spoke-zone/spoke-zone-agent/agent/command"
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/agent/upload"
+	"github.com/spoke-zone/spoke-zone-agent/conf"
 	"github.com/spoke-zone/spoke-zone-agent/ota"
 )
 
 // callTries is how often a call is made whose token is refused.
 const callTries = 2
 
-// newUpdates joins the updates to the cloud's catalogue.
-func (g *generation) newUpdates() *ota.Manager {
+// newUpdates joins the updates to the cloud's catalogue, and to what proves a new
+// version.
+func (g *generation) newUpdates() (*ota.Manager, error) {
+	c := g.conf.OTA
+	window, err := ota.ParseWindow(c.Window)
+	if err != nil {
+		return nil, fmt.Errorf("%w: ota.window: %w", ErrSettings, err)
+	}
 	m := &ota.Manager{
 		Dir:        filepath.Join(g.conf.Paths.State, "ota"),
 		Source:     ota.Source{List: g.listReleases, Open: g.openRelease},
-		CheckEvery: g.conf.OTA.CheckInterval,
-		RateLimit:  g.conf.OTA.RateLimit,
-		Installer:  g.newInstaller(),
-		Log:        g.Log.With("task", "ota"),
+		CheckEvery: c.CheckInterval, RateLimit: c.RateLimit, Monthly: c.Monthly,
+		Rules: ota.Rules{
+			Window: window, Inhibited: ota.Inhibitors{Dir: c.InhibitDir, Command: c.Inhibit}.Reason,
+			Time: func() (time.Time, bool) { return g.clock.Now().Local(), g.clock.Learned() },
+		},
+		Proof: ota.Proof{
+			Within: c.VerifyWithin, Settle: c.VerifyTime, Offline: ota.OfflinePolicy(c.OfflineCommit), Clock: g.ReadClock,
+			Online: func() bool { up, _ := g.online(); return up },
+		},
+		Installer: g.newInstaller(),
+		Report:    g.reportVersions,
+		Log:       g.Log.With("task", "ota"),
 	}
-	for _, c := range g.conf.Modules {
+	for _, c := range inOrder(g.conf.Modules, c.Order) {
 		mod := ota.Module{Key: c.Key, Policy: ota.Policy(c.Policy), AllowDowngrade: c.AllowDowngrade}
 		switch {
 		case len(c.VersionCommand) > 0:
@@ -36,7 +58,44 @@ func (g *generation) newUpdates() *ota.Manager {
 		}
 		m.Modules = append(m.Modules, mod)
 	}
-	return m
+	return m, nil
+}
+
+// inOrder is modules with those of order first.
+func inOrder(modules []conf.Module, order []string) []conf.Module {
+	rank := func(m conf.Module) int {
+		if i := slices.Index(order, m.Key); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	modules = slices.Clone(modules)
+	slices.SortStableFunc(modules, func(a, b conf.Module) int { return cmp.Compare(rank(a), rank(b)) })
+	return modules
+}
+
+// reportVersions tells the cloud the versions after an update: they are the only
+// report that it takes.
+func (g *generation) reportVersions(ctx context.Context, _ string) error {
+	if up, _ := g.online(); !up {
+		return errors.New("the session is not up")
+	}
+	payload, err := json.Marshal(g.updates.Versions(ctx))
+	if err != nil {
+		return err
+	}
+	return g.publishVersions(ctx, payload)
+}
+
+// approveUpdate is the cloud's word that a module's update be installed when its
+// window opens. The payload names the module. A message that the broker had kept
+// is of another day.
+func (g *generation) approveUpdate(m command.Message) error {
+	if m.Retained {
+		return errors.New("the broker had kept the message, which may be old")
+	}
+	name := strings.Trim(string(command.Decode(m.Payload)), "\" \r\n\t")
+	return g.updates.Approve(name)
 }
 
 func (g *generation) listReleases(ctx context.Context, module string, limit, offset int) (files []ota.File, err error) {
@@ -85,6 +144,7 @@ func (g *generation) modulesStatus() []local.Module {
 			Module: s.Module, Policy: string(s.Policy), Phase: s.Phase.String(), Since: s.Since, NextTry: s.NextTry, Installed: string(s.Installed),
 			File: s.Payload, Bytes: s.Bytes, Total: s.Total, Rate: int64(s.Rate), SHA256: s.SHA256,
 			LastCheck: s.LastCheck, NextCheck: s.NextCheck, Error: s.LastError, Reason: s.Reason,
+			Percent: s.Percent, Step: s.Step, Waits: s.Waits, Approved: s.Approved, Outcome: s.Outcome, Denied: s.Denied, Refused: strings.Join(s.Refused, "; "),
 		}
 		if s.Offered != nil {
 			m.Offered = string(s.Offered.Version)

@@ -89,11 +89,18 @@ type Telemetry struct {
 	LocationDistance int    // metres from the last one published; 0: publish each interval
 }
 
-// OTA says when updates are looked for and fetched.
+// OTA says when updates are looked for, fetched, installed and kept.
 type OTA struct {
 	CheckInterval time.Duration
 	Window        string // when to install; empty: at any time
 	RateLimit     int64  // bytes a second; 0: none
+	Monthly       int64  // bytes a month; 0: no limit
+	Order         []string
+	InhibitDir    string
+	Inhibit       []string // argv
+	VerifyWithin  time.Duration
+	VerifyTime    time.Duration
+	OfflineCommit string // rollback, wait or commit
 }
 
 // A Module is one part of the device that has a version of its own.

@@ -43,7 +43,7 @@ func TestDefaultsAreThoseOfTheManual(t *testing.T) {
 		MQTT:        MQTT{Broker: "mqtts://io.spoke.zone:8883", KeepAlive: 20 * time.Second, Session: "persistent"},
 		Outbox:      Outbox{MaxBytes: 16 << 20, MaxAge: 7 * 24 * time.Hour},
 		Telemetry:   Telemetry{VersionsInterval: time.Minute, LocationInterval: 15 * time.Second, LocationSource: "auto"},
-		OTA:         OTA{CheckInterval: 6 * time.Hour},
+		OTA:         OTA{CheckInterval: 6 * time.Hour, InhibitDir: "/run/spoke-zone/inhibit", VerifyWithin: 30 * time.Minute, VerifyTime: 5 * time.Minute, OfflineCommit: "wait"},
 		Upload:      Upload{MaxFile: 1 << 20, MaxSpool: 64 << 20},
 		Diagnostics: Diagnostics{MinInterval: 10 * time.Second},
 		Bridge:      Bridge{Publish: []string{"mon/#"}, Subscribe: []string{"ctrl/#"}},
@@ -104,6 +104,13 @@ location_distance = 25
 check_interval = 7d
 window         = 01:00-05:00, Sat,Sun 22:00-06:00, Mon-Fri 00:00-24:00
 rate_limit     = 512KiB
+monthly_limit  = 2GiB
+order          = display, app
+inhibit_dir    = /run/inhibit
+inhibit_command = /usr/bin/parked -q
+verify_deadline = 1h
+verify_time    = 1m
+offline_commit = rollback
 [module.display]
 version_command = sh -c 'cat /etc/version; true' ; a comment
 policy          = install
@@ -150,7 +157,7 @@ func TestEverySettingIsRead(t *testing.T) {
 			[]string{"mon/d/42/ctrl/#", "#", "+/news"}},
 		Outbox:    Outbox{1 << 30, 48 * time.Hour},
 		Telemetry: Telemetry{90 * time.Minute, time.Second, "nmea:/dev/ttymxc1@9600", 25},
-		OTA:       OTA{7 * 24 * time.Hour, "01:00-05:00, Sat,Sun 22:00-06:00, Mon-Fri 00:00-24:00", 512 << 10},
+		OTA:       OTA{7 * 24 * time.Hour, "01:00-05:00, Sat,Sun 22:00-06:00, Mon-Fri 00:00-24:00", 512 << 10, 2 << 30, []string{"display", "app"}, "/run/inhibit", []string{"/usr/bin/parked", "-q"}, time.Hour, time.Minute, "rollback"},
 		Modules: []Module{
 			{"display", []string{"sh", "-c", "cat /etc/version; true"}, "", "install", true},
 			{"can-controller1", nil, "/etc/can-version", "fetch", false},

@@ -14,7 +14,7 @@ func (w *worker) download(ctx context.Context) {
 	d := Download{
 		Dir: w.room.txn(), ID: f.ID, Open: w.m.Source.Open,
 		Listed:  func(ctx context.Context) (bool, error) { return w.m.Source.listed(ctx, f) },
-		MaxSize: w.m.MaxSize, Limit: w.m.limiter, Progress: w.progress, Wake: dl.wake,
+		MaxSize: w.m.MaxSize, Limit: w.m.limiter, budget: w.m.budget, Progress: w.progress, Wake: dl.wake,
 		FS: w.m.FS, Rand: w.m.Rand, Log: w.log.With("version", f.Version),
 	}
 	w.log.Info("fetching", "version", f.Version)

@@ -124,11 +124,10 @@ type order struct {
 	done chan error
 }
 
-// Errors of Install and Rollback.
-var (
-	ErrNotReady = errors.New("nothing is ready to be installed")
-	ErrTooLate  = errors.New("there is nothing to go back from")
-)
+// ErrTooLate means that no update is under way that could be given up.
+var ErrTooLate = errors.New("there is nothing to go back from")
+
+var errNotReady = errors.New("nothing is at hand to be installed")
 
 // obey does what people want.
 func (w *worker) obey(ctx context.Context) {
@@ -144,6 +143,11 @@ func (w *worker) obey(ctx context.Context) {
 			err = w.goBack(ctx)
 		default:
 			err = w.approve(ctx, o.now)
+			if errors.Is(err, errNotReady) {
+				if err = w.check(ctx, true); err == nil {
+					err = w.approve(ctx, o.now)
+				}
+			}
 		}
 		o.done <- err
 	}
@@ -156,7 +160,7 @@ func (w *worker) approve(ctx context.Context, now bool) error {
 	case r.State.Installs():
 		return nil // it is under way
 	case r.State == Idle || w.room.lost || !r.State.MayBecome(Withdrawn) && r.State != Verified:
-		return ErrNotReady
+		return errNotReady
 	}
 	if w.m.Installer == nil {
 		return ErrNoInstaller

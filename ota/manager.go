@@ -38,6 +38,7 @@ type Manager struct {
 	Source     Source
 	CheckEvery time.Duration // 6 h if 0
 	RateLimit  int64         // bytes per second of all downloads; no limit if 0
+	Monthly    int64         // bytes of all downloads in a month; no limit if 0
 	MaxSize    int64         // bytes of a release; 2 GiB if 0
 
 	Installer Installer // runs the hooks; nil: nothing can be installed
@@ -53,6 +54,7 @@ type Manager struct {
 
 	once    sync.Once
 	limiter *rate.Limiter
+	budget  *budget
 
 	mu      sync.Mutex
 	workers map[string]*worker // while Run runs
@@ -78,6 +80,7 @@ func (m *Manager) init() {
 		}
 		m.Proof.init()
 		m.limiter = newLimiter(m.RateLimit)
+		m.budget = &budget{limit: m.Monthly, now: m.serverTime}
 		m.Modules = slices.Clone(m.Modules)
 		for i := range m.Modules {
 			if m.Modules[i].Policy == "" {
@@ -111,6 +114,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		return nil // ctx is done
 	}
 	defer lock.Close()
+	m.budget.open(m.FS, m.Dir)
 
 	var g errgroup.Group
 	g.Go(func() error { <-ctx.Done(); return nil }) // also with no module to look after
@@ -156,12 +160,19 @@ func (m *Manager) Fetch(ctx context.Context, module string) error {
 	return m.ask(ctx, module, true)
 }
 
-// Install gives a person's word that the release at hand, or on its way, be
-// installed, whatever the policy: when the window is open, or now. What inhibits
-// updates still does. Its errors are ErrNotReady, ErrNoInstaller and those of
-// Check.
+// Install gives a person's word that the newest release be installed, whatever
+// the policy: when the window is open, or now. What inhibits updates still does.
+// The release is fetched first if it is not at hand. Its errors are ErrNothing,
+// ErrNoInstaller and those of Check.
 func (m *Manager) Install(ctx context.Context, module string, now bool) error {
 	return m.order(ctx, module, order{now: now})
+}
+
+// Approve is Install at the next open window, for one who cannot wait for the
+// answer.
+func (m *Manager) Approve(module string) error {
+	_, err := m.send(module, order{})
+	return err
 }
 
 // Rollback gives up an update that is not permanent yet, and denies its release.
@@ -171,25 +182,32 @@ func (m *Manager) Rollback(ctx context.Context, module string) error {
 }
 
 func (m *Manager) order(ctx context.Context, module string, o order) error {
-	w, err := m.worker(module)
+	done, err := m.send(module, o)
 	if err != nil {
 		return err
 	}
-	o.done = make(chan error, 1)
-	w.mu.Lock()
-	if len(w.orders) >= maxWaiting {
-		w.mu.Unlock()
-		return ErrBusy
-	}
-	w.orders = append(w.orders, o)
-	w.mu.Unlock()
-	w.nudge()
 	select {
-	case err := <-o.done:
+	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func (m *Manager) send(module string, o order) (done chan error, err error) {
+	w, err := m.worker(module)
+	if err != nil {
+		return nil, err
+	}
+	o.done = make(chan error, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.orders) >= maxWaiting {
+		return nil, ErrBusy
+	}
+	w.orders = append(w.orders, o)
+	w.nudge()
+	return o.done, nil
 }
 
 func (m *Manager) ask(ctx context.Context, module string, fetch bool) error {

@@ -43,21 +43,11 @@ const (
 // file at path.
 func VersionFromFile(path string) func(context.Context) (Version, error) {
 	return func(context.Context) (Version, error) {
-		f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not hold us
+		line, err := readFirstLine(path)
 		if err != nil {
 			return "", err
 		}
-		defer f.Close()
-		if info, err := f.Stat(); err != nil {
-			return "", err
-		} else if !info.Mode().IsRegular() {
-			return "", fmt.Errorf("%s: not a regular file", path)
-		}
-		data, err := io.ReadAll(io.LimitReader(f, versionBytes))
-		if err != nil {
-			return "", err
-		}
-		v, err := firstLine(data)
+		v, err := firstLine([]byte(line))
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", path, err)
 		}
@@ -65,39 +55,67 @@ func VersionFromFile(path string) func(context.Context) (Version, error) {
 	}
 }
 
+// readFirstLine reads the beginning of a regular file, up to the end of its first
+// line that is not empty.
+func readFirstLine(path string) (string, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a FIFO must not hold us
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return "", err
+	} else if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s: not a regular file", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, versionBytes))
+	line, _, _ := strings.Cut(strings.TrimSpace(string(data)), "\n")
+	return line, err
+}
+
 // VersionFromCommand returns an Installed that runs argv, without a shell, and
 // takes the first line of its output. The command gets 10 s, nothing to read,
 // and of the environment only PATH and LANG=C.
 func VersionFromCommand(argv []string) func(context.Context) (Version, error) {
 	return func(ctx context.Context) (Version, error) {
-		if len(argv) == 0 {
-			return "", errors.New("no command")
+		out, err := output(ctx, argv)
+		if err != nil {
+			return "", err
 		}
-		ctx, cancel := context.WithTimeout(ctx, commandTime)
-		defer cancel()
-		var out, complaint head
-		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		cmd.Env = []string{"PATH=" + searchPath(), "LANG=C"}
-		cmd.Dir = "/"
-		cmd.Stdout, cmd.Stderr = &out, &complaint
-		cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
-		cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
-		cmd.WaitDelay = time.Second
-		if err := cmd.Run(); err != nil {
-			if cause := ctx.Err(); cause != nil {
-				err = cause
-			}
-			if line, _, _ := strings.Cut(strings.TrimSpace(string(complaint.data)), "\n"); line != "" {
-				return "", fmt.Errorf("%s: %w: %s", argv[0], err, quote(line))
-			}
-			return "", fmt.Errorf("%s: %w", argv[0], err)
-		}
-		v, err := firstLine(out.data)
+		v, err := firstLine(out)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", argv[0], err)
 		}
 		return v, nil
 	}
+}
+
+// output runs argv, without a shell, and returns the beginning of what it
+// prints, also with an error.
+func output(ctx context.Context, argv []string) ([]byte, error) {
+	if len(argv) == 0 {
+		return nil, errors.New("no command")
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	var out, complaint head
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = []string{"PATH=" + searchPath(), "LANG=C"}
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = &out, &complaint
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	if err := cmd.Run(); err != nil {
+		if cause := ctx.Err(); cause != nil {
+			err = cause
+		}
+		if line, _, _ := strings.Cut(strings.TrimSpace(string(complaint.data)), "\n"); line != "" {
+			return out.data, fmt.Errorf("%s: %w: %s", argv[0], err, quote(line))
+		}
+		return out.data, fmt.Errorf("%s: %w", argv[0], err)
+	}
+	return out.data, nil
 }
 
 func searchPath() string {

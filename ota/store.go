@@ -22,6 +22,9 @@ type diskError struct{ cause error }
 func (e *diskError) Error() string { return "write download: " + e.cause.Error() }
 func (e *diskError) Unwrap() error { return e.cause }
 
+// errSpent means that the link's budget is used up.
+var errSpent = errors.New("the month's budget is used up")
+
 // unstored is the verdict on an error of the disk.
 func unstored(err error) verdict {
 	var disk *diskError
@@ -31,6 +34,8 @@ func unstored(err error) verdict {
 		return verdict{action: retry, err: err}
 	case errors.As(err, &failure):
 		return verdict{action: refuse, why: failure.Reason}
+	case errors.Is(err, errSpent):
+		return verdict{action: wait, why: "interrupted", err: err, after: minDelay} // and then the budget says how long
 	case full(err):
 		return verdict{action: wait, why: "the disk is full", err: err}
 	}
@@ -62,6 +67,9 @@ func (t *transfer) store(b []byte) error {
 	t.sum.Write(b)
 	t.at.Offset += int64(len(b))
 	t.meter.stored(t.at)
+	if !t.budget.spend(len(b)) && t.at.Offset != t.at.Total {
+		return errSpent
+	}
 	if n := t.at.Offset - t.flushed; n >= writeBackBytes {
 		// So that the last sync has little left to do.
 		t.part.WriteBack(t.flushed, n)

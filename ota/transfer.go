@@ -114,6 +114,10 @@ func (t *transfer) attempt(ctx context.Context) verdict {
 	if v, ok := t.admit(t.at.Total); !ok {
 		return v // known before asking
 	}
+	if v, none := t.budget.verdict(); none {
+		return v
+	}
+	defer t.budget.flush()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := watchStall(cancel)

@@ -37,9 +37,13 @@ type worker struct {
 	hook     *hooking
 	checked  bool      // the hook has found the payload fit, in this run
 	notEarly time.Time // before which nothing is installed
-	storage  error     // the disk has failed for good
-	listing  string    // fingerprint of the last one
-	failures int       // checks in a row
+
+	reporting chan error // of the report under way
+	told      []string   // the outcomes in it
+	reportAt  time.Time  // not before
+	storage   error      // the disk has failed for good
+	listing   string     // fingerprint of the last one
+	failures  int        // checks in a row
 }
 
 type waiter struct {
@@ -88,6 +92,7 @@ func (w *worker) run(ctx context.Context) {
 		if w.hook != nil {
 			learned = w.hook.done
 		}
+		w.report(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -100,6 +105,8 @@ func (w *worker) run(ctx context.Context) {
 			if again := w.learn(ctx, ev); again {
 				plan(0) // what comes after an outcome is looked for at once
 			}
+		case err := <-w.reporting:
+			w.reported(err)
 		case <-look.C:
 			w.consider(ctx)
 		case <-timer.C:

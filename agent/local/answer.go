@@ -85,6 +85,21 @@ func (c *calls) fetch(w http.ResponseWriter, r *http.Request, _ peer) error {
 	return c.follow(w, r, c.Fetch)
 }
 
+func (c *calls) install(w http.ResponseWriter, r *http.Request, _ peer) error {
+	now := r.URL.Query().Get("now")
+	if now != "" && now != "0" && now != "1" {
+		return Errorf(Invalid, "now is 0 or 1")
+	}
+	if c.Install == nil {
+		return c.follow(w, r, nil)
+	}
+	return c.follow(w, r, func(ctx context.Context, module string) error { return c.Install(ctx, module, now == "1") })
+}
+
+func (c *calls) rollback(w http.ResponseWriter, r *http.Request, _ peer) error {
+	return c.follow(w, r, c.Rollback)
+}
+
 // follow does act on the module of the request and tells how far it is: each
 // change of the module's status is a line, the last one says that it is done.
 func (c *calls) follow(w http.ResponseWriter, r *http.Request, act func(ctx context.Context, module string) error) error {

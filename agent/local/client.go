@@ -85,6 +85,21 @@ func (c *Client) Fetch(ctx context.Context, module string, progress func(Module)
 	return c.follow(ctx, module, "fetch", progress)
 }
 
+// Install gives a person's word that the module's offer be installed: when the
+// rules allow, or now.
+func (c *Client) Install(ctx context.Context, module string, now bool) (Module, error) {
+	verb := "install"
+	if now {
+		verb += "?now=1"
+	}
+	return c.follow(ctx, module, verb, func(Module) {})
+}
+
+// Rollback gives up the module's update, which is not permanent yet.
+func (c *Client) Rollback(ctx context.Context, module string) (Module, error) {
+	return c.follow(ctx, module, "rollback", func(Module) {})
+}
+
 func (c *Client) follow(ctx context.Context, module, verb string, progress func(Module)) (Module, error) {
 	var last Progress
 	err := c.lines(ctx, http.MethodPost, "/v1/ota/"+url.PathEscape(module)+"/"+verb, func(line []byte) error {

@@ -39,6 +39,8 @@ func (c *calls) routes() http.Handler {
 	mux.Handle("GET /metrics", c.everybody(c.metrics))
 	mux.Handle("POST /v1/ota/{module}/check", c.trusted(c.check))
 	mux.Handle("POST /v1/ota/{module}/fetch", c.trusted(c.fetch))
+	mux.Handle("POST /v1/ota/{module}/install", c.trusted(c.install))
+	mux.Handle("POST /v1/ota/{module}/rollback", c.trusted(c.rollback))
 	mux.Handle("POST "+dataFiles, c.trusted(c.add))
 	mux.Handle("POST "+publishPath, c.trusted(c.publish))
 	mux.Handle("GET "+subscribePath, c.trusted(c.subscribe))

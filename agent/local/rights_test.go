@@ -16,10 +16,12 @@ func willing() *Server {
 		Token: func(_ context.Context, account string, _ time.Duration) (TokenAnswer, error) {
 			return TokenAnswer{Token: "a.b.c", Expires: time.Unix(1e9, 0)}, nil
 		},
-		Renew: func(context.Context, string) error { return nil },
-		Adopt: func(context.Context, string, string) error { return nil },
-		Check: func(context.Context, string) error { return nil },
-		Fetch: func(context.Context, string) error { return nil },
+		Renew:    func(context.Context, string) error { return nil },
+		Adopt:    func(context.Context, string, string) error { return nil },
+		Check:    func(context.Context, string) error { return nil },
+		Fetch:    func(context.Context, string) error { return nil },
+		Install:  func(context.Context, string, bool) error { return nil },
+		Rollback: func(context.Context, string) error { return nil },
 		Add: func(_ context.Context, typ, module, name string, r io.Reader) (Item, error) {
 			n, err := io.Copy(io.Discard, r)
 			return Item{ID: "1", Name: name, Type: typ, Module: module, Size: n}, err
@@ -43,6 +45,9 @@ func TestRightsGoByThePeersCredentials(t *testing.T) {
 		{"POST", "/v1/accounts/device/renew", "", 200, false, false},
 		{"POST", "/v1/ota/app/check", "", 200, false, false},
 		{"POST", "/v1/ota/app/fetch", "", 200, false, false},
+		{"POST", "/v1/ota/app/install", "", 200, false, false},
+		{"POST", "/v1/ota/app/install?now=1", "", 200, false, false},
+		{"POST", "/v1/ota/app/rollback", "", 200, false, false},
 		{"POST", "/v1/accounts/device/adopt", `{"token":"a.b.c"}`, 200, false, true},
 		{"POST", "/v1/data-files?type=log", "line\n", 201, false, false},
 	}

@@ -63,6 +63,10 @@ type Server struct {
 	Check func(ctx context.Context, module string) error
 	// Fetch gets the module's offer now; its progress is read from Status.
 	Fetch func(ctx context.Context, module string) error
+	// Install gives a person's word that the module's offer be installed when
+	// the rules allow, or now; Rollback gives up an update that is not permanent.
+	Install  func(ctx context.Context, module string, now bool) error
+	Rollback func(ctx context.Context, module string) error
 	// Add takes a data file over: once it returns, the file is durable.
 	Add func(ctx context.Context, typ, module, name string, r io.Reader) (Item, error)
 

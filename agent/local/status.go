@@ -132,6 +132,14 @@ type Module struct {
 	NextTry   time.Time `json:"next_try,omitzero"` // of a download that waits
 	Error     string    `json:"error,omitempty"`
 	Reason    string    `json:"reason,omitempty"` // why it is in this phase, if that is no error
+
+	Percent  int    `json:"percent,omitempty"`  // of what the hook does
+	Step     string `json:"step,omitempty"`     // of it, in the hook's words
+	Waits    string `json:"waits,omitempty"`    // why what is fetched is not installed yet
+	Approved string `json:"approved,omitempty"` // a person's word to install it: approved, or now
+	Outcome  string `json:"outcome,omitempty"`  // of the update before
+	Denied   string `json:"denied,omitempty"`   // why the newest release is passed over
+	Refused  string `json:"refused,omitempty"`  // releases of the cloud whose names are unsafe, and why
 }
 
 // Upload tells how the data files are.

@@ -16,7 +16,7 @@ import (
 func (p *Program) otaCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ota",
-		Short: "Look for software updates and fetch them",
+		Short: "Look for software updates, fetch and install them, and go back",
 		Long:  "Work with the updates of the modules in the settings. Without MODULE a command is\nabout all of them.",
 	}
 	subcommandsOnly(cmd)
@@ -24,7 +24,9 @@ func (p *Program) otaCommand() *cobra.Command {
 		p.otaVerb("list", "List the modules and what the cloud offers for them", p.otaList),
 		p.otaVerb("check", "Ask the cloud for updates now", p.otaCheck),
 		p.otaVerb("fetch", "Fetch and verify the updates that are offered", p.otaFetch),
-		p.otaVerb("status", "Show how the updates are", p.otaStatus),
+		p.otaStatusCommand(),
+		p.otaInstallCommand(),
+		p.otaRollbackCommand(),
 		p.otaSignCommand(),
 	)
 	return cmd
@@ -101,6 +103,9 @@ func (p *Program) otaStatus(_ *cobra.Command, ms []local.Module) ([]local.Module
 			page.at("  next check", m.NextCheck)
 			page.row("  reason", m.Reason)
 			page.row("  error", m.Error)
+			page.row("  denied", m.Denied)
+			page.row("  refused", m.Refused)
+			page.row("  last", m.Outcome)
 		}
 		_, err := fmt.Fprint(p.Out, page.String())
 		return err
