@@ -102,6 +102,7 @@ const (
 	slowMax      = 6 * time.Hour    // at most
 	maxBarren    = time.Hour        // at most, where each new token is refused
 	askAgain     = 5 * time.Minute  // after "still good"
+	renewGap     = 10 * time.Second // between renewals of tokens that live for minutes
 )
 
 // Next is when to ask the cloud, never less than a second after the last time.
@@ -158,6 +159,8 @@ func (s Schedule) gap(now time.Time, w Window, h History) time.Duration {
 		wait = double(firstBackoff, h.Failures, maxBackoff)
 	case h.Forced:
 		return double(max(s.askAgain()/5, minGap), 1+h.Barren, maxBarren)
+	case h.Last == Renewed && s.Share > 0: // the new token has a window of its own, however short its life
+		return min(s.askAgain(), max(renewGap, w.Expires.Sub(w.Opens)/5))
 	default:
 		return s.askAgain()
 	}
