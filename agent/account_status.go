@@ -26,6 +26,7 @@ func (g *generation) accountsStatus() []local.Account {
 		if s.Failures > 0 || !s.Token.IsZero() {
 			a.NextTry = s.NextTry
 		}
+		a.Deliveries = deliveriesStatus(acc.delivery)
 		if opens := acc.Closed(); !opens.IsZero() {
 			a.LimitedUntil = acc.Time().Add(time.Until(opens))
 		}
@@ -37,6 +38,7 @@ func (g *generation) accountsStatus() []local.Account {
 // accountProblems are sentences for the person at the gateway.
 func (g *generation) accountProblems() (p []string) {
 	for _, acc := range g.otherAccounts() {
+		p = append(p, deliveryProblems(acc)...)
 		s, _ := acc.Status()
 		if s.State != account.Good && s.State != account.Due && s.State != "" {
 			p = append(p, "account "+acc.Name+" "+string(s.State)+": "+s.Reason)

@@ -2,11 +2,13 @@ package agent
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/account/profile"
+	"github.com/spoke-zone/spoke-zone-agent/agent/deliver"
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/conf"
 )
@@ -15,6 +17,9 @@ import (
 type accountInForce struct {
 	*account.Account
 	Conf conf.Account // of accounts.d; the zero one for the device's own
+
+	forward  http.RoundTripper // of local programs' requests
+	delivery *deliver.Account  // nil if there is none
 }
 
 // accounts are the clouds whose tokens the agent keeps: the device's own and
@@ -52,6 +57,7 @@ func (a *accounts) all() ([]accountInForce, <-chan struct{}) {
 
 // set puts an account in the place of the one of its name.
 func (a *accounts) set(acc accountInForce) {
+	acc.forward = forwarder(acc.HTTP)
 	a.change(func() { a.byName[acc.Name] = acc })
 }
 

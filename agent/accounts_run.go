@@ -60,6 +60,9 @@ func faulty(err error, file string) bool {
 // startAccount starts the account of c, if its settings go together.
 func (g *generation) startAccount(ctx context.Context, group *errgroup.Group, running map[string]runningAccount, c conf.Account) {
 	acc, err := g.newAccount(c)
+	if err == nil {
+		acc.delivery, err = g.newDelivery(acc)
+	}
 	g.troubles.set("account "+c.Name, err)
 	if err != nil {
 		g.Log.Error("account not used", "task", "accounts", "account", c.Name, "err", err)
@@ -69,7 +72,12 @@ func (g *generation) startAccount(ctx context.Context, group *errgroup.Group, ru
 	done := make(chan struct{})
 	group.Go(func() error {
 		defer close(done)
-		return acc.Keeper.Run(ctx)
+		var tasks errgroup.Group
+		tasks.Go(func() error { return acc.Keeper.Run(ctx) })
+		if acc.delivery != nil {
+			tasks.Go(func() error { return acc.delivery.Run(ctx) })
+		}
+		return tasks.Wait()
 	})
 	g.accounts.set(acc)
 	running[c.Name] = runningAccount{c, func() {
@@ -97,7 +105,9 @@ func CheckAccounts(dir string) error {
 	confs, err := conf.LoadAccounts(dir)
 	all := []error{err}
 	for _, c := range confs {
-		if _, err := accountProfile(c); err != nil {
+		_, err := accountProfile(c)
+		_, derr := targetsOf(c)
+		if err := errors.Join(err, derr); err != nil {
 			all = append(all, errors.New(c.File+": "+strings.ReplaceAll(err.Error(), "\n", "\n"+c.File+": ")))
 		}
 	}

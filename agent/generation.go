@@ -47,6 +47,7 @@ type generation struct {
 	bridge      *deliver.Account // nil if there is none
 	commands    *command.Commands
 
+	verdicts verdicts
 	device   identity
 	adopted  adoption
 	troubles troubles

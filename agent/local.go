@@ -24,14 +24,16 @@ func known(name string) error {
 // newServer joins the local API to the parts.
 func (g *generation) newServer() *local.Server {
 	return &local.Server{
-		Socket:  filepath.Join(g.conf.Paths.Run, "agent.sock"),
-		Group:   g.conf.Local.Group,
-		Log:     g.Log.With("task", "local"),
-		Status:  g.status,
-		Token:   g.token,
-		Renew:   g.renewAccount,
-		Adopt:   g.adopt,
-		Publish: g.publish, Subscribe: g.subscribe,
+		Socket: filepath.Join(g.conf.Paths.Run, "agent.sock"),
+		Group:  g.conf.Local.Group,
+		Log:    g.Log.With("task", "local"),
+		Status: g.status,
+		Token:  g.token,
+		Follow: g.follow, Rejected: g.rejected, Proxy: g.upstream,
+		Credentials: filepath.Join(g.conf.Paths.Run, "credential.sock"),
+		Renew:       g.renewAccount,
+		Adopt:       g.adopt,
+		Publish:     g.publish, Subscribe: g.subscribe,
 		Check: func(ctx context.Context, module string) error {
 			if err := g.provisioned(); err != nil {
 				return err

@@ -80,6 +80,10 @@ func (k *Keeper) Current(ctx context.Context) (Token, <-chan struct{}, error) {
 	return k.tokens.Wait(ctx)
 }
 
+// Newest returns the token to present now, false while there is none, and a
+// channel that is closed when that has changed.
+func (k *Keeper) Newest() (tok Token, ok bool, changed <-chan struct{}) { return k.tokens.Get() }
+
 // Status returns the state of the account and a channel that is closed when it
 // changes.
 func (k *Keeper) Status() (Status, <-chan struct{}) {

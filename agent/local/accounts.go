@@ -24,11 +24,38 @@ type Account struct {
 	LimitedUntil    time.Time `json:"limited_until,omitzero"` // the cloud's rate limit lets no request pass before
 	Stored          bool      `json:"stored"`                 // the state directory holds the newest token
 	Keeps           []string  `json:"keeps,omitempty"`        // the secrets that must stay on the device
+
+	Deliveries []Delivery `json:"deliveries,omitempty"`
+}
+
+// Delivery tells how one delivery of an account's token is.
+type Delivery struct {
+	ID      string    `json:"id"`
+	File    string    `json:"file,omitempty"`
+	State   string    `json:"state"` // waiting, delivered, telling or failing
+	Since   time.Time `json:"since,omitzero"`
+	Written time.Time `json:"written,omitzero"` // when the file was replaced last, since the start
+	Told    time.Time `json:"told,omitzero"`    // when its reader was told last, since the start
+	Error   string    `json:"error,omitempty"`
+	Attempt int       `json:"attempt,omitempty"` // failures in a row
+	NextTry time.Time `json:"next_try,omitzero"`
+}
+
+func (d Delivery) tidy() Delivery {
+	for _, t := range []*time.Time{&d.Since, &d.Written, &d.Told, &d.NextTry} {
+		*t = wireTime(*t)
+	}
+	return d
 }
 
 func (a Account) tidy() Account {
 	for _, t := range []*time.Time{&a.Expires, &a.RenewAt, &a.PointOfNoReturn, &a.LastRenewal, &a.NextTry, &a.LimitedUntil} {
 		*t = wireTime(*t)
 	}
+	deliveries := make([]Delivery, 0, len(a.Deliveries)) // not the caller's
+	for _, d := range a.Deliveries {
+		deliveries = append(deliveries, d.tidy())
+	}
+	a.Deliveries = deliveries
 	return a
 }
