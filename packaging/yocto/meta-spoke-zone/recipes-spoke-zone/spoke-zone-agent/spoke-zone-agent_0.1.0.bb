@@ -33,6 +33,11 @@ do_install() {
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.service ${D}${systemd_system_unitdir}/spoke-zone-agent.service
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.sysusers.conf ${D}${nonarch_libdir}/sysusers.d/spoke-zone-agent.conf
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.tmpfiles.conf ${D}${nonarch_libdir}/tmpfiles.d/spoke-zone-agent.conf
+    install -Dm 0755 ${S}/packaging/hooks/dpkg ${D}${nonarch_libdir}/spoke-zone-agent/hooks/dpkg
+    install -Dm 0755 ${S}/packaging/hooks/file ${D}${nonarch_libdir}/spoke-zone-agent/hooks/file
+    install -Dm 0755 ${S}/packaging/hooks/rauc ${D}${nonarch_libdir}/spoke-zone-agent/hooks/rauc
+    install -Dm 0755 ${S}/packaging/hooks/swupdate ${D}${nonarch_libdir}/spoke-zone-agent/hooks/swupdate
+    install -Dm 0644 ${S}/packaging/hooks/lib.sh ${D}${nonarch_libdir}/spoke-zone-agent/hooks/lib.sh
     install -d ${D}${docdir}/spoke-zone-agent/examples ${D}${mandir}/man5 ${D}${mandir}/man8
     install -m 0644 ${S}/systemd/examples/* ${D}${docdir}/spoke-zone-agent/examples/
     install -m 0644 ${S}/docs/man/*.5 ${D}${mandir}/man5/
