@@ -87,6 +87,9 @@ func (s *Session) open(ctx context.Context, a *attempt, old *link) (*link, endin
 		return nil, e
 	}
 	l.accepted, l.patience = time.Now(), max(time.Since(begun), leastPatience)
+	if old != nil {
+		l.accepted = old.accepted
+	}
 	c.keep()
 	s.enforce(l)
 	s.accepted(a.cred, present)

@@ -25,7 +25,8 @@ const (
 // stop is closed. It is the only reader of the outbox.
 func (s *Session) deliver(l *link, stop <-chan struct{}) {
 	s.await(l, stop)
-	trust := time.NewTimer(kickWindow)
+	quiet := s.window.careful() // whether nothing is sent, to see what the broker does then
+	trust := time.NewTimer(kickWindow + kickWindow/10)
 	defer trust.Stop()
 	settle := time.NewTimer(time.Hour)
 	settle.Stop()
@@ -45,9 +46,12 @@ func (s *Session) deliver(l *link, stop <-chan struct{}) {
 			return
 		default:
 		}
-		sent, retry := s.refill(l)
-		if sent {
-			continue
+		var retry time.Duration
+		if !quiet {
+			var sent bool
+			if sent, retry = s.refill(l); sent {
+				continue
+			}
 		}
 		if n := s.window.len(); n > 0 && !waiting {
 			stall.Reset(patiences * s.timeout())
@@ -74,6 +78,11 @@ func (s *Session) deliver(l *link, stop <-chan struct{}) {
 			settling = false
 			s.Outbox.Settle()
 		case <-trust.C:
+			if quiet {
+				quiet = false
+				trust.Reset(kickWindow + kickWindow/10)
+				break
+			}
 			s.window.trust()
 		case <-stall.C:
 			if waiting = s.window.len() > 0 && waiting; waiting {

@@ -19,7 +19,7 @@ const leastPatience = 20 * time.Millisecond
 type link struct {
 	conn     *conn
 	client   paho.Client
-	accepted time.Time       // CONNACK
+	accepted time.Time       // CONNACK, of the first of those that took over from each other
 	asked    <-chan struct{} // closed by Reconnect
 	slot     chan struct{}   // held while Publish writes, and while another connection is taking over
 	over     chan struct{}   // closed when the link is not in force any more
@@ -32,7 +32,6 @@ type link struct {
 	stop     chan struct{} // closed to end deliver
 	stopped  chan struct{} // closed at its end
 	replaced bool
-	leftAt   time.Time // when deliver ended for another connection to take over
 }
 
 func newLink(c *conn, client paho.Client, before *link) *link {
@@ -67,9 +66,12 @@ func (l *link) halt() {
 func (s *Session) enforce(l *link) {
 	if old := l.before; old != nil {
 		old.replaced = true
-		gap := time.Since(old.leftAt)
-		s.note(func(st *Status) { st.Takeovers++; st.Gap = gap })
+		s.note(func(st *Status) { st.Takeovers++ })
 		defer close(old.over)
+	}
+	if !s.silent.IsZero() {
+		gap := time.Since(s.silent)
+		s.note(func(st *Status) { st.Gap = gap })
 	}
 	s.link.Store(l)
 	s.start(l)
@@ -86,7 +88,7 @@ func (s *Session) retire(old *link) {
 	case <-patience.C: // a write hangs, and will with halt
 	}
 	old.halt()
-	old.leftAt = time.Now()
+	s.silent = time.Now()
 }
 
 // revive takes retire back.
@@ -103,6 +105,7 @@ func (s *Session) revive(old *link) {
 func (s *Session) shut(l *link, err error) ending {
 	up := time.Since(l.accepted)
 	s.link.Store(nil)
+	s.silent = time.Now()
 	close(l.over)
 	l.conn.end(err)
 	l.client.Disconnect(quiesce)
@@ -110,7 +113,9 @@ func (s *Session) shut(l *link, err error) ending {
 	if l.before != nil {
 		l.before.conn.abort(errSuperseded)
 	}
-	return ended(err, up)
+	e := ended(err, up)
+	e.link = l
+	return e
 }
 
 // replace has another connection with the newest credential take over from old,

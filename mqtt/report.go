@@ -95,6 +95,11 @@ func (s *Session) conclude(e ending, cred Credential, r *retries, next time.Time
 	case CauseKicked:
 		s.suspect(cred, r)
 	}
+	if closedByPeer(e.err) && e.link != nil {
+		if topic, ok := s.window.ended(e.link, e.cause == CauseKicked); ok {
+			s.log().Warn("message given up: the broker ends each connection that carries it", "topic", clip(topic))
+		}
+	}
 	s.log().Warn("broker connection failed", "err", e.err, "attempt", r.failures, "retry_in", time.Until(next).Round(time.Millisecond))
 	if e.cause == CauseRefused && s.OnRefused != nil {
 		s.OnRefused(cred, e.err)
@@ -107,9 +112,6 @@ func (s *Session) suspect(cred Credential, r *retries) {
 	if optional && r.kicks >= kicksWithOptional && !s.optionalOff {
 		s.optionalOff = true
 		s.log().Warn("leaving out optional subscriptions: the broker ends the connection")
-	}
-	if topic, ok := s.window.kicked(); ok {
-		s.log().Warn("unconfirmed message given up: the broker ends each connection that carries it", "topic", clip(topic))
 	}
 }
 

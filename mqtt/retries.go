@@ -35,7 +35,8 @@ const (
 type ending struct {
 	cause string
 	err   error
-	up    time.Duration // since CONNACK; 0 if there was none
+	up    time.Duration // since CONNACK, or that of the connection it took over from; 0 if there was none
+	link  *link         // nil if there was none
 }
 
 // retries counts what the wait before the next attempt depends on.

@@ -35,11 +35,12 @@ type Session struct {
 	// it is superseded. It may wait until there is one.
 	Credential func(context.Context) (Credential, <-chan struct{}, error)
 
-	Broker    string        // how Status and the log name the broker
-	Clean     bool          // ask for a clean session instead of a persistent one
-	KeepAlive time.Duration // DefaultKeepAlive if 0, none if negative
-	Timeout   time.Duration // of dialling, of each answer and of each write; DefaultTimeout if 0
-	MaxPacket int           // bytes of a packet, either way; DefaultMaxPacket if 0
+	Broker     string        // how Status and the log name the broker
+	BreakFirst bool          // end each connection before the next begins, as at a broker that refuses takeovers
+	Clean      bool          // ask for a clean session instead of a persistent one
+	KeepAlive  time.Duration // DefaultKeepAlive if 0, none if negative
+	Timeout    time.Duration // of dialling, of each answer and of each write; DefaultTimeout if 0
+	MaxPacket  int           // bytes of a packet, either way; DefaultMaxPacket if 0
 
 	// Outbox keeps messages of QoS 1 until the broker has them. If nil, the
 	// session keeps those that were sent, in memory. Run closes it.
@@ -74,6 +75,7 @@ type Session struct {
 	workers     errgroup.Group
 	inbox       *inbox
 	told        map[string]bool // filters whose refusal has been logged
+	silent      time.Time       // when the last connection stopped carrying messages; zero before the first
 	breakFirst  bool            // the broker accepts no connection beside one of the same client
 	optionalOff bool            // leave optional filters out: the broker kicked us with them
 }
@@ -82,6 +84,7 @@ type Session struct {
 // Messages already queued are still handed to OnMessage. A Session runs once.
 func (s *Session) Run(ctx context.Context) error {
 	s.inbox, s.told = newInbox(), make(map[string]bool)
+	s.breakFirst = s.BreakFirst
 	s.window.freed, s.window.land = make(chan struct{}, 1), s.land
 	disconnected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	s.workers.Go(func() error {

@@ -49,7 +49,7 @@ type Status struct {
 
 	Held       string        // why the newest credential could not take over; the connection has the one before
 	Takeovers  int           // connections that gave way to the next without a break
-	Gap        time.Duration // for how long nothing could be sent at the last of them
+	Gap        time.Duration // for how long nothing could be sent at the last change of connections
 	BreakFirst bool          // the broker accepts no second connection of the client: each is closed before the next
 
 	Connects int // connections accepted since Run

@@ -157,26 +157,38 @@ func (w *window) write(f *flight) []byte {
 	return p
 }
 
-// trust ends the wariness: the connection has outlived a kick.
+// careful reports whether the window is wary.
+func (w *window) careful() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wary
+}
+
+// trust ends the wariness: the connection has outlived a kick with a message.
 func (w *window) trust() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.wary = false
 }
 
-// kicked counts a connection that ended right after CONNACK against the message
-// that it carried first, and gives that one up when it was there too often: it
-// may be what the broker answers by closing, and would do so for ever. The next
-// connection carries one message at a time.
-func (w *window) kicked() (givenUp string, ok bool) {
+// ended takes into account that the broker closed a connection, kicked if right
+// after CONNACK. What that carried first may be what the broker answers by
+// closing, and would do so for ever: so the next connections carry nothing until
+// they have outlived a kick, and then one message at a time. One that is on its
+// way when such a connection ends, again and again, is given up. A broker that
+// closes every connection costs no message.
+func (w *window) ended(l *link, kicked bool) (givenUp string, ok bool) {
 	w.mu.Lock()
 	if len(w.list) == 0 || !w.list[0].written {
 		w.mu.Unlock()
 		return "", false
 	}
-	w.wary = true
 	f := w.list[0]
-	if f.kicks++; f.kicks < maxKicks {
+	if w.wary && f.link == l {
+		f.kicks++
+	}
+	w.wary = w.wary || kicked
+	if f.kicks < maxKicks {
 		w.mu.Unlock()
 		return "", false
 	}

@@ -110,7 +110,7 @@ type MQTT struct {
 	Cause          string    `json:"cause,omitempty"`       // the kind of Error, for programs
 	Held           string    `json:"held,omitempty"`        // why the newest token is not in use on the connection, which has the one before
 	Takeovers      int       `json:"takeovers"`             // connections that gave way to the next without a break
-	Gap            float64   `json:"gap,omitempty"`         // for how many seconds nothing could be sent at the last of them
+	Gap            float64   `json:"gap,omitempty"`         // for how many seconds nothing could be sent at the last change of connections
 	BreakFirst     bool      `json:"break_first,omitempty"` // the broker accepts no second connection of the client
 }
 

@@ -26,9 +26,17 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "build/bench", "where files are made: on the disk to measure")
 	flag.StringVar(&o.page, "page", "docs/benchmarks.md", "the page to write")
 	flag.BoolVar(&o.quick, "quick", false, "measure once and write no page")
-	only := flag.String("only", "", "one of fetch, idle, start, rotate; writes no page")
+	worker := flag.String("worker", "", "be the program that publishes (JSON)")
+	only := flag.String("only", "", "one of fetch, idle, start, rotate, publish; writes no page")
 	flag.Parse()
 	o.only = *only
+	if *worker != "" {
+		if err := work(*worker); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -73,7 +81,7 @@ func run(o options) error {
 	for _, part := range []struct {
 		name    string
 		measure func(*rig, io.Writer) error
-	}{{"fetch", measureFetch}, {"start", measureStart}, {"rotate", measureRotation}, {"idle", measureIdle}} {
+	}{{"fetch", measureFetch}, {"start", measureStart}, {"rotate", measureRotation}, {"idle", measureIdle}, {"publish", measurePublish}} {
 		if o.only != "" && o.only != part.name {
 			continue
 		}
