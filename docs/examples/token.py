@@ -20,7 +20,7 @@ class Agent(http.client.HTTPConnection):
     """HTTP over the agent's socket."""
 
     def __init__(self):
-        super().__init__("agent", timeout=30)
+        super().__init__("localhost", timeout=30)
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)

@@ -10,7 +10,7 @@ socket=${SPOKE_ZONE_SOCKET:-/run/spoke-zone-agent/agent.sock}
 ask() { # CALL [CURL OPTIONS]
 	call=$1
 	shift
-	curl -sS --fail-with-body --max-time 30 --unix-socket "$socket" "$@" "http://agent/v1/accounts/$account/$call"
+	curl -sS --fail-with-body --max-time 30 --unix-socket "$socket" "$@" "http://localhost/v1/accounts/$account/$call"
 }
 
 case $account in

@@ -69,7 +69,7 @@ func read(account string) (string, error) {
 		text, err := os.ReadFile(account)
 		return strings.TrimSpace(string(text)), err
 	}
-	resp, err := agent().Get("http://agent/v1/accounts/" + url.PathEscape(account) + "/token?min_validity=1m")
+	resp, err := agent().Get("http://localhost/v1/accounts/" + url.PathEscape(account) + "/token?min_validity=1m")
 	if err != nil {
 		return "", err
 	}
@@ -94,7 +94,7 @@ func reject(account, token string) error {
 	if err != nil {
 		return err
 	}
-	resp, err := agent().Post("http://agent/v1/accounts/"+url.PathEscape(account)+"/rejected", "application/json", bytes.NewReader(body))
+	resp, err := agent().Post("http://localhost/v1/accounts/"+url.PathEscape(account)+"/rejected", "application/json", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
