@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 )
 
 // Bounds of one peer and one request.
@@ -82,6 +83,8 @@ type Server struct {
 	listen func(path string) (net.Listener, error) // at the path, if nil
 	peerOf func(net.Conn) (peer, error)            // the kernel's word, if nil
 	rights func(group string) (rights, error)      // from the system's groups, if nil
+
+	trustedRate rate.Limit // if above trustedPerSecond
 }
 
 // Run answers until ctx is done; then it lets answers under way finish for two
@@ -108,7 +111,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.Log.Warn("only root may use the local API for tokens and changes", "err", err)
 	}
 	handlers := &calls{Server: s, rights: r, publishing: limiter{rate: publishPerSecond, burst: publishBurst},
-		trust: limiter{rate: trustedPerSecond, burst: trustedBurst}}
+		trust: limiter{rate: max(s.trustedRate, trustedPerSecond), burst: trustedBurst}}
 	srv := &http.Server{
 		Handler:           handlers.routes(),
 		ConnContext:       withPeer,
