@@ -58,7 +58,7 @@ func (g *generation) newAccount(c conf.Account) (accountInForce, error) {
 	}
 	return accountInForce{
 		Account: &account.Account{Name: c.Name, Profile: p, Base: base, HTTP: client, ByKey: provider.Key != nil, Keeper: keeper, Gate: gate},
-		Conf:    c,
+		Conf:    c, login: &account.Login{},
 	}, nil
 }
 

@@ -20,6 +20,7 @@ type accountInForce struct {
 
 	forward  http.RoundTripper // of local programs' requests
 	delivery *deliver.Account  // nil if there is none
+	login    *account.Login    // of a person; nil for the device's own
 }
 
 // accounts are the clouds whose tokens the agent keeps: the device's own and

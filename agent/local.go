@@ -33,6 +33,7 @@ func (g *generation) newServer() *local.Server {
 		Credentials: filepath.Join(g.conf.Paths.Run, "credential.sock"),
 		Renew:       g.renewAccount,
 		Adopt:       g.adopt,
+		Login:       g.loginAccount,
 		Publish:     g.publish, Subscribe: g.subscribe,
 		Check: func(ctx context.Context, module string) error {
 			if err := g.provisioned(); err != nil {

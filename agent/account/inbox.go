@@ -23,6 +23,7 @@ type inbox struct {
 	why      error
 	nudged   bool
 	wanted   time.Duration // a caller waits for a token that is valid for so long; 0 if none
+	brought  *granted      // by a login of a person
 	waiting  []chan<- error
 	bell     chan struct{}
 }
@@ -107,8 +108,12 @@ func (k *Keeper) receive() {
 	nudged := k.inbox.nudged
 	k.inbox.offered, k.inbox.proven, k.inbox.rejected, k.inbox.why, k.inbox.waiting = nil, Token{}, Token{}, nil, nil
 	wanted := k.inbox.wanted
-	k.inbox.nudged, k.inbox.wanted = false, 0
+	brought := k.inbox.brought
+	k.inbox.nudged, k.inbox.wanted, k.inbox.brought = false, 0, nil
 	k.inbox.mu.Unlock()
+	if brought != nil {
+		k.takeBrought(*brought)
+	}
 	k.wanted = wanted > 0 && !k.lasts(k.slots.use(), wanted)
 	k.nudged = k.nudged || nudged && k.history.Last == Unreachable && k.history.Failures > 0
 	if offered != nil {

@@ -41,6 +41,7 @@ type gateway struct {
 	values  profile.Values
 	call    string // path of a call that a local program makes
 	skew    time.Duration
+	key     func() (string, error) // an API key; nil if it has none
 	disk    *powercut.Disk
 	rng     *rand.Rand
 	boots   int
@@ -75,9 +76,9 @@ func (g *gateway) boot(t *testing.T) {
 	rng := rand.New(rand.NewPCG(g.rng.Uint64(), 1))
 	gate := &Gate{Limits: g.profile.Limits}
 	client := &http.Client{Transport: g}
-	g.Account = &Account{Name: "test", Profile: g.profile, Base: base, HTTP: client, Gate: gate, Keeper: &Keeper{
+	g.Account = &Account{Name: "test", Profile: g.profile, Base: base, HTTP: client, Gate: gate, ByKey: g.key != nil, Keeper: &Keeper{
 		Provider: &Provider{
-			Profile: g.profile, Base: base, HTTP: client, Gate: gate, OnDate: own.Learn, Timeout: 10 * time.Second,
+			Key: g.key, Profile: g.profile, Base: base, HTTP: client, Gate: gate, OnDate: own.Learn, Timeout: 10 * time.Second,
 			Values: func(profile.Call) (profile.Values, error) {
 				v := profile.Values{}
 				for k, s := range g.values {
@@ -186,17 +187,17 @@ func (g *gateway) live(t *testing.T) diary {
 	trouble, until := -1, time.Time{}
 	g.boot(t)
 	for time.Now().Before(end) {
-		time.Sleep(time.Minute + time.Duration(g.rng.Int64N(int64(40*time.Minute))))
+		time.Sleep(time.Minute + time.Duration(g.rng.Int64N(int64(80*time.Minute))))
 		switch dice := g.rng.IntN(1000); {
 		case trouble >= 0 && time.Now().After(until):
 			g.cloud.MustSet(troubles[trouble].fault, host.Off)
 			trouble, quiet = -1, time.Now()
-		case trouble < 0 && dice < 24:
+		case trouble < 0 && dice < 48:
 			trouble = g.rng.IntN(len(troubles))
 			until = time.Now().Add(time.Duration(g.rng.Int64N(int64(2 * time.Hour))))
 			g.cloud.MustSet(troubles[trouble].fault, troubles[trouble].when)
-		case dice >= 24 && dice < 36:
-			g.kill(dice < 28)
+		case dice >= 48 && dice < 72:
+			g.kill(dice < 56)
 			time.Sleep(time.Duration(g.rng.Int64N(int64(5 * time.Hour))))
 			g.boot(t)
 			if trouble < 0 {

@@ -44,7 +44,7 @@ func atPlaceOS(seed uint64) *gateway {
 }
 
 func atBeamery(seed uint64) *gateway {
-	s := beamery.New(beamery.Options{Seed: seed})
+	s := beamery.New(beamery.Options{Seed: seed, TokenLife: 2 * time.Hour})
 	s.AddClient(beamery.Client{ID: "c", Secret: "s-secret", Permissions: []string{"read:tasks"}})
 	return &gateway{cloud: s, profile: profileOf("beamery"), call: "/v1/tasks",
 		values: profile.Values{profile.ClientID: "c", profile.ClientSecret: "s-secret"}}
@@ -74,7 +74,7 @@ func TestLifeAtPlaceOS(t *testing.T) {
 	lives(t, 2, []string{placeos.OpToken}, atPlaceOS, func(t *testing.T, g *gateway) { most(t, g, 2) })
 }
 
-// TestLifeAtBeamery: tokens of an hour, and a window that closes.
+// TestLifeAtBeamery: client credentials, and a window that closes.
 func TestLifeAtBeamery(t *testing.T) {
-	lives(t, 1, []string{beamery.OpLogin}, atBeamery, func(t *testing.T, g *gateway) { most(t, g, 90*24*2) })
+	lives(t, 1, []string{beamery.OpLogin}, atBeamery, func(t *testing.T, g *gateway) { most(t, g, 90*12*2) })
 }

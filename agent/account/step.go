@@ -231,6 +231,12 @@ func (k *Keeper) take(ctx context.Context, g granted, from Token) {
 	}
 }
 
+// takeBrought takes over what a person's login brought.
+func (k *Keeper) takeBrought(g granted) {
+	k.ended()
+	k.take(context.Background(), g, Token{}) // there is no pair before it to retire
+}
+
 // retire tells the cloud that the new token is kept, so that it drops the one
 // before. That it cannot be told harms nothing.
 func (k *Keeper) retire(ctx context.Context) {

@@ -12,14 +12,14 @@ import (
 // but for localhost, were meant for somebody else.
 const Host = "spoke-zone-agent"
 
-// dataFiles, the adoptions, the rejections, publish and the proxy are the calls
+// dataFiles, the adoptions, the logins, the rejections, publish and the proxy are the calls
 // that take a body.
 const dataFiles = "/v1/data-files"
 
 func takesBody(path string) bool {
 	account, ok := strings.CutPrefix(path, "/v1/accounts/")
 	return path == dataFiles || path == publishPath || strings.HasPrefix(path, proxyPath) ||
-		ok && (strings.HasSuffix(account, "/adopt") || strings.HasSuffix(account, "/rejected"))
+		ok && (strings.HasSuffix(account, "/adopt") || strings.HasSuffix(account, "/login") || strings.HasSuffix(account, "/rejected"))
 }
 
 // A call answers one request of a peer that may make it. Its error becomes the
@@ -36,6 +36,7 @@ func (c *calls) routes() http.Handler {
 	mux.Handle(proxyPath+"{account}/", c.trusted(c.proxy))
 	mux.Handle("POST /v1/accounts/{account}/renew", c.trusted(c.renew))
 	mux.Handle("POST /v1/accounts/{account}/adopt", c.owned(c.adopt))
+	mux.Handle("POST /v1/accounts/{account}/login", c.owned(c.login))
 	mux.Handle("GET /metrics", c.everybody(c.metrics))
 	mux.Handle("POST /v1/ota/{module}/check", c.trusted(c.check))
 	mux.Handle("POST /v1/ota/{module}/fetch", c.trusted(c.fetch))

@@ -60,6 +60,8 @@ type Server struct {
 	// Adopt proves a token that a person brought and takes it over for the
 	// account. Where the cloud does not accept it, nothing changes.
 	Adopt func(ctx context.Context, account, token string) error
+	// Login does one step of a person's login at the account's cloud.
+	Login func(ctx context.Context, account string, l Login) (LoginAnswer, error)
 	// Check asks the cloud for the module's offer now.
 	Check func(ctx context.Context, module string) error
 	// Fetch gets the module's offer now; its progress is read from Status.

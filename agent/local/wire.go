@@ -9,6 +9,7 @@
 //	ANY  /v1/proxy/NAME/...                          trusted
 //	POST /v1/accounts/NAME/renew                     trusted
 //	POST /v1/accounts/NAME/adopt                     root and the agent's own user
+//	POST /v1/accounts/NAME/login                     root and the agent's own user
 //	POST /v1/ota/MODULE/check                        trusted
 //	POST /v1/ota/MODULE/fetch                        trusted
 //	POST /v1/data-files?type=log&module=&name=       trusted

@@ -22,7 +22,7 @@ type Profile struct {
 	Retire  Call // tells the cloud that the new token is kept, so that it may drop the one before
 
 	Authorize string // path of the authorization endpoint (RFC 6749, section 3.1); empty: there is none
-	Session   Call   // makes a session, whose cookie the authorization endpoint takes
+	Cookie    string // the session cookie that the endpoint takes
 
 	Token     string // member of an answer that holds the token
 	Renewer   string // member that holds the refresh token; empty: there is none

@@ -45,7 +45,7 @@ func (p *Program) tokenFrom(cmd *cobra.Command, arg string) (string, error) {
 		fmt.Fprintf(p.Err, "%s: adopt: other users could see the token in this command line, and the shell may keep it: prefer %s adopt -\n", Name, Name)
 		return strings.TrimSpace(arg), nil
 	}
-	b, err := p.readSecret()
+	b, err := p.readSecretAs("Token: ")
 	if err != nil {
 		return "", fmt.Errorf("adopt: read the token: %w", err)
 	}
@@ -59,10 +59,11 @@ func (p *Program) tokenFrom(cmd *cobra.Command, arg string) (string, error) {
 	return token, nil
 }
 
-// readSecret reads the standard input, without echo where a person types.
-func (p *Program) readSecret() ([]byte, error) {
+// readSecretAs reads the standard input, without echo and after the prompt where
+// a person types.
+func (p *Program) readSecretAs(prompt string) ([]byte, error) {
 	if f, ok := p.In.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprint(p.Err, "Token: ")
+		fmt.Fprint(p.Err, prompt)
 		defer fmt.Fprintln(p.Err)
 		return term.ReadPassword(int(f.Fd()))
 	}
