@@ -54,13 +54,23 @@ func TestDebugOnlySilencesEveryOtherPublisher(t *testing.T) {
 		if got := gw.topics(&seen); got[base+"mon/versions"] != 0 || got[base+"mon/diagnostics"] != 10 || len(got) != 1 {
 			t.Errorf("level debug-only: %v", got)
 		}
-		err := gw.g.publish(t.Context(), local.Publication{Topic: "mon/door"})
+		if err := gw.g.publish(t.Context(), local.Publication{Topic: "mon/held"}); err != nil {
+			t.Errorf("a message that can wait in the outbox is not taken: %v", err)
+		}
+		zero := byte(0)
+		err := gw.g.publish(t.Context(), local.Publication{Topic: "mon/door", QoS: &zero})
 		var refused *local.Error
 		if !errors.As(err, &refused) || refused.Code != local.Unavailable || !strings.Contains(refused.Reason, "debug-only") {
 			t.Errorf("a local program may publish: %v", err)
 		}
+		time.Sleep(time.Minute)
+		if got := gw.topics(&seen); got[base+"mon/held"] != 0 {
+			t.Errorf("level debug-only: %v", got)
+		}
 		level(`{"level":"debug"}`)
-		gw.topics(&seen)
+		if got := gw.topics(&seen); got[base+"mon/held"] != 1 {
+			t.Errorf("the level was lifted, and what waited did not come: %v", got)
+		}
 		time.Sleep(10 * time.Minute)
 		if got := gw.topics(&seen); got[base+"mon/versions"] < 9 || got[base+"mon/diagnostics"] != 0 {
 			t.Errorf("level debug: %v", got)

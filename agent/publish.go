@@ -25,8 +25,8 @@ func (g *generation) publish(ctx context.Context, p local.Publication) error {
 	if err != nil {
 		return local.Errorf(local.Invalid, "%v", err)
 	}
-	if s, _ := g.diagnostics.State(); s.Quiet() {
-		return local.Errorf(local.Unavailable, "the cloud has set the level of diagnostics to %s, until %s at most: nothing else is published",
+	if s, _ := g.diagnostics.State(); s.Quiet() && p.Level() == 0 { // at QoS 1 it waits in the outbox
+		return local.Errorf(local.Unavailable, "the cloud has set the level of diagnostics to %s, until %s at most: nothing else is sent, and a message of QoS 0 cannot wait",
 			s.Level.Level, s.Until.UTC().Format(time.RFC3339))
 	}
 	m := mqtt.Message{Topic: topic, Payload: payload, QoS: p.Level(), Retain: p.Retain}

@@ -28,6 +28,10 @@ func (g *generation) newSession(dialer *mqtt.Dialer) *mqtt.Session {
 		OnAccepted: func(c mqtt.Credential) { g.keeper.Prove(g.tokenIn(c)) },
 		OnRefused:  func(c mqtt.Credential, err error) { g.keeper.Reject(g.tokenIn(c), err) },
 		Outbox:     g.newOutbox(), Alive: g.sessionAlive,
+		Hold: func() (bool, <-chan struct{}) {
+			s, changed := g.diagnostics.State()
+			return s.Quiet(), changed
+		},
 		OnMessage: g.receive,
 		Log:       g.Log.With("task", "mqtt"),
 	}

@@ -46,10 +46,11 @@ func (s *Session) deliver(l *link, stop <-chan struct{}) {
 			return
 		default:
 		}
+		held, lifted := s.onHold()
 		var retry time.Duration
 		if !quiet {
 			var sent bool
-			if sent, retry = s.refill(l); sent {
+			if sent, retry = s.refill(l, held); sent {
 				continue
 			}
 		}
@@ -67,6 +68,7 @@ func (s *Session) deliver(l *link, stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-ready:
+		case <-lifted:
 		case <-again:
 		case <-s.window.freed:
 			waiting = false
@@ -120,14 +122,26 @@ func (s *Session) await(l *link, stop <-chan struct{}) {
 	}
 }
 
-// refill sends what waits and fits, and reports whether that was anything.
-// retry is when to try again where the outbox could not be read.
-func (s *Session) refill(l *link) (sent bool, retry time.Duration) {
+// onHold asks Hold. lifted is nil unless it holds.
+func (s *Session) onHold() (held bool, lifted <-chan struct{}) {
+	if s.Hold == nil {
+		return false, nil
+	}
+	if held, lifted = s.Hold(); !held {
+		lifted = nil
+	}
+	return held, lifted
+}
+
+// refill sends what waits and fits, and reports whether that was anything. Of
+// the outbox it takes nothing while that is held. retry is when to try again
+// where the outbox could not be read.
+func (s *Session) refill(l *link, held bool) (sent bool, retry time.Duration) {
 	if flights := s.window.unsent(l); len(flights) > 0 {
 		s.write(l, flights)
 		return true, 0
 	}
-	if s.Outbox == nil {
+	if s.Outbox == nil || held {
 		return false, 0
 	}
 	n, bytes := s.window.room()

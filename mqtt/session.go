@@ -53,6 +53,11 @@ type Session struct {
 	OnAccepted func(Credential)
 	OnRefused  func(Credential, error)
 
+	// Hold reports whether what is in the outbox has to wait there although there
+	// is a connection, and a channel that is closed when that changes. What has
+	// been sent before, and KeepNone, is not concerned. May be nil.
+	Hold func() (held bool, changed <-chan struct{})
+
 	// OnMessage gets the messages of the subscriptions, in order and one at a
 	// time. It may take its time and may call Publish; the connection does not
 	// wait for it, but the queue before it is bounded.
