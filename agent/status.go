@@ -38,7 +38,8 @@ func (g *generation) status() local.Status {
 	if !tok.Token.IsZero() && s.MQTT.ClientID == "" {
 		s.MQTT.ClientID = "spoke-zone-agent-" + cmp.Or(s.Identity.DeviceID, tok.Token.Tail())
 	}
-	s.Problems = g.problems(tok, session, uploads, read.err)
+	g.telemetryStatus(&s)
+	s.Problems = append(g.problems(tok, session, uploads, read.err), g.telemetryProblems(s)...)
 	return s
 }
 

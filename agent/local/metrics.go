@@ -53,6 +53,7 @@ func Metrics(s Status, now time.Time) []byte {
 	m.counter("mqtt_takeovers_total", "Connections that gave way to the next without a break since the start.", float64(s.MQTT.Takeovers))
 	m.gauge("mqtt_gap_seconds", "For how long nothing could be sent at the last change of connections.", s.MQTT.Gap)
 	m.outbox(s.Outbox)
+	m.telemetry(s)
 	m.modules(s.OTA)
 	m.gauge("upload_queued_files", "Data files that wait for upload.", float64(s.Upload.Queued))
 	m.gauge("upload_queued_bytes", "Their size.", float64(s.Upload.QueuedBytes))

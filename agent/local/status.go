@@ -25,6 +25,12 @@ type Status struct {
 	Token    Token     `json:"token"`
 	MQTT     MQTT      `json:"mqtt"`
 	Outbox   Outbox    `json:"outbox"`
+
+	Commands    Commands    `json:"commands"`
+	Diagnostics Diagnostics `json:"diagnostics"`
+	Location    Location    `json:"location"`
+	Bridge      *Bridge     `json:"bridge,omitempty"` // if the settings name its file
+
 	OTA      []Module  `json:"ota"`
 	Upload   Upload    `json:"upload"`
 	Clock    Clock     `json:"clock"`
@@ -180,6 +186,7 @@ func (s *Status) tidy() {
 	} {
 		*t = wireTime(*t)
 	}
+	s.tidyTelemetry()
 	modules := make([]Module, 0, len(s.OTA)) // never null, and not the caller's
 	for _, m := range s.OTA {
 		modules = append(modules, m.tidy())

@@ -67,6 +67,7 @@ func screen(s local.Status, now time.Time) string {
 	}
 	p.WriteString(cloud.String())
 	p.outbox(s.Outbox)
+	p.telemetry(s)
 	p.updates(s.OTA)
 	p.uploads(s.Upload)
 	p.clock(s.Clock)

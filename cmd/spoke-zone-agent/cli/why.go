@@ -22,6 +22,8 @@ var reasons = []struct {
 	{"mqtt", "MQTT", whyMQTT},
 	{"ota", "Updates", whyOTA},
 	{"upload", "Uploads", whyUpload},
+	{"commands", "Commands", whyCommands},
+	{"location", "Location", whyLocation},
 }
 
 func topics() (all []string) {
@@ -35,7 +37,7 @@ func (p *Program) whyCommand() *cobra.Command {
 	return p.talks(&cobra.Command{
 		Use:   "why [" + strings.Join(topics(), "|") + "]",
 		Short: "Tell why things are as they are",
-		Long: "Tell in sentences how the token, the session, the updates or the uploads are: since\n" +
+		Long: "Tell in sentences how the token, the session, the updates and so on are: since\n" +
 			"when, because of what, and what happens next. Without a topic it tells all.",
 		Args:      args(cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs)),
 		ValidArgs: topics(),
