@@ -63,9 +63,24 @@ func (p *page) account(a local.Account) {
 	}
 	p.at("  limited", a.LimitedUntil)
 	p.row("  missing", a.Missing)
+	for _, d := range a.Deliveries {
+		p.row("  "+d.ID, delivery(d))
+	}
 	if a.Account != local.DeviceAccount {
 		p.row("  keeps", strings.ReplaceAll(strings.Join(a.Keeps, ", "), "_", " "))
 	}
+}
+
+// delivery tells how one is.
+func delivery(d local.Delivery) string {
+	text := d.State
+	if d.File != "" {
+		text = d.File + ": " + text
+	}
+	if d.Error != "" {
+		text += ": " + oneLine(d.Error)
+	}
+	return text
 }
 
 // otherAccounts are the accounts of a status that can fail on their own.

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +22,8 @@ func (p *Program) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check the settings",
 		Long: "Read the settings as the daemon would and print every fault, one a line, as\n" +
-			"FILE:LINE: SECTION.KEY: what is wrong (what is allowed). No daemon is needed.",
+			"FILE:LINE: SECTION.KEY: what is wrong (what is allowed). No daemon is needed. What the\n" +
+			"sandbox of the service keeps it from delivering is a warning, and no fault.",
 		Args: args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error { return p.check() },
 	}
@@ -49,10 +54,29 @@ func (p *Program) check() error {
 	if faults > 0 {
 		return Exit(Config, fmt.Errorf("check: %s in the settings", countOf(faults, "fault")))
 	}
+	for _, w := range daemon.DeliveryWarnings(c.Paths.Accounts, unitWrites(c)) {
+		fmt.Fprintln(p.Err, "warning: "+printable(w))
+	}
 	good := "the settings are good"
 	if _, err := os.Stat(p.config); errors.Is(err, fs.ErrNotExist) {
 		good = "there is no such file: the defaults are in force"
 	}
 	_, err = fmt.Fprintf(p.Out, "%s: %s\n", p.config, good)
 	return err
+}
+
+// unitWrites are the directories that the service may write to: those of the
+// settings, and what its unit with the drop-ins says, where systemd tells.
+func unitWrites(c conf.Config) []string {
+	dirs := []string{c.Paths.State, c.Paths.Run, c.Paths.Spool, filepath.Dir(c.Paths.Identity)}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "systemctl", "show", "-P", "ReadWritePaths", Name+".service").Output()
+	if err != nil {
+		return dirs
+	}
+	for _, dir := range strings.Fields(string(out)) {
+		dirs = append(dirs, strings.TrimLeft(dir, "-+"))
+	}
+	return dirs
 }

@@ -18,7 +18,9 @@ func (p *Program) tokenCommand() *cobra.Command {
 		Short: "Print an access token",
 		Long: "Print the token of the account NAME, by default the device's own, as soon as there\n" +
 			"is one that is valid for long enough. This is for root and members of the group\n" +
-			"in the settings' local.group; the daemon logs who asked.",
+			"in the settings' local.group; the daemon logs who asked. With --json it prints one\n" +
+			"object, for programs that take a credential from a command: token, expires (RFC 3339,\n" +
+			"absent if unknown), stale (the cloud may refuse it) and account.",
 		Args:              args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: p.completeAccounts,
 		RunE: func(cmd *cobra.Command, args []string) error {
