@@ -33,7 +33,7 @@ func measureRotation(r *rig, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer way.Close()
+	defer way.stop()
 	type row struct {
 		name       string
 		addr       string
@@ -95,9 +95,11 @@ func (r *rig) rotations(n int, addr string, breakFirst bool) (inside, outside sa
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	pauses, err := r.pauses(ctx)
+	var work errgroup.Group
+	defer work.Wait()
+	defer cancel()
+	pauses, err := r.pauses(ctx, &work)
 	if err != nil {
-		cancel()
 		return nil, nil, err
 	}
 	var current latest.Value[int]
@@ -110,9 +112,6 @@ func (r *rig) rotations(n int, addr string, breakFirst bool) (inside, outside sa
 		},
 		BreakFirst: breakFirst,
 	}
-	var work errgroup.Group
-	defer work.Wait()
-	defer cancel()
 	work.Go(func() error { return s.Run(ctx) })
 	work.Go(func() error { // what a device has to say
 		for ctx.Err() == nil {
@@ -158,7 +157,7 @@ func online(ctx context.Context, s *mqtt.Session, n int) error {
 
 // pauses subscribes outside; what it returns says how long the longest pause
 // between two messages has been since it was called before.
-func (r *rig) pauses(ctx context.Context) (func() time.Duration, error) {
+func (r *rig) pauses(ctx context.Context, work *errgroup.Group) (func() time.Duration, error) {
 	host, port, _ := strings.Cut(r.broker.Addr, ":")
 	cmd := exec.CommandContext(ctx, "mosquitto_sub", "-h", host, "-p", port, "--cafile", r.certs.CA, "-u", subUser, "-P", password, "-t", "bench/rotate")
 	out, err := cmd.StdoutPipe()
@@ -171,7 +170,7 @@ func (r *rig) pauses(ctx context.Context) (func() time.Duration, error) {
 	var mu sync.Mutex
 	var last time.Time
 	var longest time.Duration
-	go func() {
+	work.Go(func() error {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			now := time.Now()
 			mu.Lock()
@@ -181,8 +180,8 @@ func (r *rig) pauses(ctx context.Context) (func() time.Duration, error) {
 			last = now
 			mu.Unlock()
 		}
-		_ = cmd.Wait()
-	}()
+		return cmd.Wait()
+	})
 	return func() time.Duration {
 		mu.Lock()
 		defer mu.Unlock()

@@ -114,7 +114,11 @@ func TestNothingIsLostToKillsOfTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Stop)
-	app := httptest.NewServer((&cloud{t: t, token: token, uploads: map[int][]byte{}}).handler())
+	c := &cloud{t: t, token: token, uploads: map[int][]byte{}}
+	c.onRenew = func(old, token string) error {
+		return broker.Admit(map[string]string{old: password, token: password, watcher: password})
+	}
+	app := httptest.NewServer(c.handler())
 	t.Cleanup(app.Close)
 	www := filepath.Join(dir, "www")
 	if err := os.Mkdir(www, 0o755); err != nil {
