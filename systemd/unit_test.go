@@ -58,6 +58,33 @@ func TestTheUnitKeepsItsPromises(t *testing.T) {
 	}
 }
 
+func TestTheInstallersUnitsKeepTheirPromises(t *testing.T) {
+	set := unit(t, "spoke-zone-install.service")
+	for key, want := range map[string]string{
+		"Type":             "oneshot",
+		"ExecStart":        "/usr/bin/spoke-zone-agent install-run",
+		"Restart":          "on-failure", // of one that was killed: the next start settles what it left
+		"PrivateNetwork":   "yes",
+		"ProtectSystem":    "strict",
+		"ReadWritePaths":   "-/var/lib/spoke-zone-agent",
+		"StateDirectory":   "spoke-zone-installer",
+		"TimeoutStartSec":  "infinity",
+		"RuntimeDirectory": "spoke-zone-installer",
+	} {
+		if got := set[key]; len(got) != 1 || got[0] != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+	for key := range set {
+		if strings.HasPrefix(key, "Condition") || key == "WantedBy" {
+			t.Errorf("%s is set: the path unit would try for ever, or the service start for nothing", key)
+		}
+	}
+	if got := unit(t, "spoke-zone-install.path")["DirectoryNotEmpty"]; len(got) != 1 || got[0] != "/var/lib/spoke-zone-agent/install" {
+		t.Errorf("DirectoryNotEmpty is %q", got)
+	}
+}
+
 func TestTheDropBoxHasADirectoryForEachType(t *testing.T) {
 	b, err := os.ReadFile("spoke-zone-agent.tmpfiles.conf")
 	if err != nil {

@@ -114,10 +114,7 @@ func (c *Client) Running(ctx context.Context, t ota.Txn) (<-chan struct{}, error
 // busy reports whether a verb that changes the module is asked for or under
 // way.
 func (c *Client) busy(module string) (bool, error) {
-	boot, err := bootID()
-	if err != nil {
-		return false, err
-	}
+	boot := ownBoot()
 	// Requests first: one that is taken in between has a mark by then.
 	entries, err := os.ReadDir(filepath.Join(c.Agent, requestDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -126,7 +123,7 @@ func (c *Client) busy(module string) (bool, error) {
 	for _, e := range entries {
 		var q Request
 		if err := readJSON(filepath.Join(c.Agent, requestDir, e.Name()), &q); err == nil &&
-			q.Module == module && changes(q.Verb) && !q.stale(boot, bootTime()) {
+			q.Module == module && changes(q.Verb) && !q.stale(q.Boot, bootTime()) {
 			return true, nil
 		}
 	}
@@ -135,11 +132,19 @@ func (c *Client) busy(module string) (bool, error) {
 		return false, nil
 	}
 	for _, m := range marks {
-		if m.Module == module && changes(m.Verb) && m.Boot == boot {
+		if m.Module == module && changes(m.Verb) && (boot == "" || m.Boot == boot) {
 			return true, err
 		}
 	}
 	return false, err
+}
+
+// ownBoot is the identity of the boot, empty where the service's sandbox hides
+// it (systemd.exec(5), ProcSubset=pid). A mark of another boot then counts as
+// one of this, until the installer that is asked has taken it away.
+func ownBoot() string {
+	id, _ := bootID()
+	return id
 }
 
 func request(verb ota.Verb, t ota.Txn) Request {
@@ -150,10 +155,7 @@ func request(verb ota.Verb, t ota.Txn) Request {
 // ask leaves a request where the installer finds it.
 func (c *Client) ask(verb ota.Verb, t ota.Txn) (q Request, name string, err error) {
 	q = request(verb, t)
-	q.Nonce, q.Asked = newNonce(), bootTime()
-	if q.Boot, err = bootID(); err != nil {
-		return q, "", err
-	}
+	q.Nonce, q.Asked, q.Boot = newNonce(), bootTime(), ownBoot()
 	if t.Payload.Path != "" {
 		if q.Payload, err = filepath.Rel(c.Agent, t.Payload.Path); err != nil {
 			return q, "", err

@@ -423,14 +423,14 @@ func TestTheWatchedDirectoryBecomesEmptyWhateverIsInIt(t *testing.T) {
 	}
 }
 
-func TestAnotherBootsRequestIsNotCarriedOut(t *testing.T) {
+func TestAnOldRequestIsNotCarriedOut(t *testing.T) {
 	b := newBench(t)
 	must(t, os.MkdirAll(b.path("agent/install"), 0o700))
 	b.client.asked = nil
 	up := b.release(1, "1.1.0", "the payload", 5)
 	q, name, err := b.client.ask(ota.HookInstall, up)
 	must(t, err)
-	q.Boot = "another"
+	q.Boot, q.Asked = "another", q.Asked-2*requestLife
 	must(t, writeJSON(name, q, 0o600))
 	if over, err := b.client.Running(t.Context(), up); over != nil || err != nil {
 		t.Errorf("running: %v", err)

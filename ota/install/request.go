@@ -44,7 +44,7 @@ type Request struct {
 	Attempt int           `json:"attempt"`
 	Reason  string        `json:"reason"`
 	Until   time.Duration `json:"until"` // CLOCK_BOOTTIME; 0: as long as the hook may take
-	Boot    string        `json:"boot"`
+	Boot    string        `json:"boot"`  // empty if the daemon's sandbox hides it
 	Asked   time.Duration `json:"asked"` // CLOCK_BOOTTIME
 }
 
@@ -96,7 +96,7 @@ func (q Request) check() error {
 
 // stale reports a request that nobody waits for any more.
 func (q Request) stale(boot string, now time.Duration) bool {
-	return q.Boot != boot || q.Asked > now || now-q.Asked > requestLife
+	return q.Boot != "" && q.Boot != boot || q.Asked > now || now-q.Asked > requestLife
 }
 
 // key names what is asked for: the same verb of the same update and attempt has

@@ -58,7 +58,7 @@ ask() {
 	[ -z "$4" ] || install -D -m 0600 $4 /var/lib/spoke-zone-agent/ota/payload
 	cat >/var/lib/spoke-zone-agent/install.next <<-JSON
 		{"api":1,"nonce":"$nonce","verb":"$1","seq":$seq,"module":"$2","id":"17","from":"1.0","to":"$3","notes":"$5","payload":"ota/payload",
-		"attempt":1,"reason":"test","boot":"$(cat /proc/sys/kernel/random/boot_id)","asked":${uptime/./}0000000}
+		"attempt":1,"reason":"test","boot":"","asked":${uptime/./}0000000}
 	JSON
 	mkdir -p $requests
 	mv /var/lib/spoke-zone-agent/install.next $requests/$nonce.json

@@ -29,8 +29,17 @@ python spoke_zone_stamp() {
 do_install() {
     install -Dm 0755 ${B}/spoke-zone-agent ${D}${bindir}/spoke-zone-agent
     install -Dm 0644 ${S}/conf/agent.conf ${D}${sysconfdir}/spoke-zone-agent/agent.conf
-    install -d -m 0755 ${D}${sysconfdir}/spoke-zone-agent/agent.conf.d
+    install -Dm 0644 ${S}/conf/install.conf ${D}${sysconfdir}/spoke-zone-agent/install.conf
+    install -d -m 0755 ${D}${sysconfdir}/spoke-zone-agent/agent.conf.d ${D}${sysconfdir}/spoke-zone-agent/hooks.d ${D}${sysconfdir}/spoke-zone-agent/keys
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.service ${D}${systemd_system_unitdir}/spoke-zone-agent.service
+    install -m 0644 ${S}/systemd/spoke-zone-install.service ${D}${systemd_system_unitdir}/
+    install -m 0644 ${S}/systemd/spoke-zone-install.path ${D}${systemd_system_unitdir}/
+    install -d ${D}${nonarch_libdir}/spoke-zone-agent/hooks
+    install -m 0755 ${S}/packaging/hooks/dpkg ${D}${nonarch_libdir}/spoke-zone-agent/hooks/dpkg
+    install -m 0755 ${S}/packaging/hooks/file ${D}${nonarch_libdir}/spoke-zone-agent/hooks/file
+    install -m 0755 ${S}/packaging/hooks/rauc ${D}${nonarch_libdir}/spoke-zone-agent/hooks/rauc
+    install -m 0755 ${S}/packaging/hooks/swupdate ${D}${nonarch_libdir}/spoke-zone-agent/hooks/swupdate
+    install -m 0644 ${S}/packaging/hooks/lib.sh ${D}${nonarch_libdir}/spoke-zone-agent/hooks/lib.sh
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.sysusers.conf ${D}${nonarch_libdir}/sysusers.d/spoke-zone-agent.conf
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.tmpfiles.conf ${D}${nonarch_libdir}/tmpfiles.d/spoke-zone-agent.conf
     install -Dm 0755 ${S}/packaging/hooks/dpkg ${D}${nonarch_libdir}/spoke-zone-agent/hooks/dpkg
