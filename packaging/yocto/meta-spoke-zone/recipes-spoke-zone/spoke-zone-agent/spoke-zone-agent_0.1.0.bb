@@ -34,12 +34,6 @@ do_install() {
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.service ${D}${systemd_system_unitdir}/spoke-zone-agent.service
     install -m 0644 ${S}/systemd/spoke-zone-install.service ${D}${systemd_system_unitdir}/
     install -m 0644 ${S}/systemd/spoke-zone-install.path ${D}${systemd_system_unitdir}/
-    install -d ${D}${nonarch_libdir}/spoke-zone-agent/hooks
-    install -m 0755 ${S}/packaging/hooks/dpkg ${D}${nonarch_libdir}/spoke-zone-agent/hooks/dpkg
-    install -m 0755 ${S}/packaging/hooks/file ${D}${nonarch_libdir}/spoke-zone-agent/hooks/file
-    install -m 0755 ${S}/packaging/hooks/rauc ${D}${nonarch_libdir}/spoke-zone-agent/hooks/rauc
-    install -m 0755 ${S}/packaging/hooks/swupdate ${D}${nonarch_libdir}/spoke-zone-agent/hooks/swupdate
-    install -m 0644 ${S}/packaging/hooks/lib.sh ${D}${nonarch_libdir}/spoke-zone-agent/hooks/lib.sh
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.sysusers.conf ${D}${nonarch_libdir}/sysusers.d/spoke-zone-agent.conf
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.tmpfiles.conf ${D}${nonarch_libdir}/tmpfiles.d/spoke-zone-agent.conf
     install -Dm 0755 ${S}/packaging/hooks/dpkg ${D}${nonarch_libdir}/spoke-zone-agent/hooks/dpkg
