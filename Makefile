@@ -22,7 +22,7 @@ TARGETS = amd64:amd64: arm64:arm64: armv7:arm:$(ARMHF_GOARM) armv5:arm:5
 ARMHF_GOARM ?= 7
 MAX_ARMV7 = 10400000
 
-.PHONY: help build demo test race year fuzz bench lint arm cross deb reproducible dist release man integration test-system test-ota clock1970 clean
+.PHONY: help build demo test race year fuzz mutation bench lint arm cross deb reproducible dist release man integration test-system test-ota clock1970 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,9 @@ year: ## a year of 1,000 simulated devices (minutes); SEED=n repeats one
 
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
+
+mutation: ## takes out each fsync, rename and probe of the updates: a test must fail (10 minutes)
+	go test -tags mutation -count=1 -timeout 40m -run 'TestMutations$$' -v ./ota
 
 bench: build ## side by side with curl, openssl and mosquitto_sub; rewrites docs/benchmarks.md
 	test/bench/run

@@ -107,5 +107,5 @@ func (b *budget) verdict() (verdict, bool) {
 	if left > 0 {
 		return verdict{}, false
 	}
-	return verdict{action: wait, after: more, why: fmt.Sprintf("the %s of this month are used up", Bytes(b.limit))}, true
+	return verdict{action: wait, idle: true, after: more, why: fmt.Sprintf("the %s of this month are used up", Bytes(b.limit))}, true
 }

@@ -202,7 +202,12 @@ func (t *transfer) act(ctx context.Context, v verdict) error {
 	if after == 0 {
 		after = backoff(t.failures, t.Rand())
 	}
-	return t.pause(ctx, after, v)
+	begin := time.Now()
+	err := t.pause(ctx, after, v)
+	if v.idle {
+		t.started = t.started.Add(time.Since(begin))
+	}
+	return err
 }
 
 // pause waits before another try. The checkpoint of what came so far is not put

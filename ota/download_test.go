@@ -74,6 +74,103 @@ func TestDownloadArrives(t *testing.T) {
 	}
 }
 
+// rows are replies of every row of the manual's table, beside the good ones.
+var rows = []func(*rand.Rand) (*Response, error){
+	func(*rand.Rand) (*Response, error) { return nil, errors.New("dial tcp: no route to host") },
+	func(*rand.Rand) (*Response, error) {
+		return &Response{Status: 502, Header: header("Content-Type", "text/html")}, nil
+	},
+	func(*rand.Rand) (*Response, error) {
+		return &Response{Status: 200, Header: header("Content-Type", "text/html"), Body: io.NopCloser(strings.NewReader("<html>sign in"))}, nil
+	},
+	func(*rand.Rand) (*Response, error) {
+		return &Response{Status: 429, Header: header("Retry-After", "7")}, nil
+	},
+	func(*rand.Rand) (*Response, error) { return &Response{Status: 503, Header: header()}, nil },
+	func(*rand.Rand) (*Response, error) { return nil, refusal{401, 0} },
+	func(r *rand.Rand) (*Response, error) {
+		return &Response{Status: []int{403, 404, 410}[r.IntN(3)], Header: header()}, nil
+	},
+	func(r *rand.Rand) (*Response, error) {
+		return &Response{Status: []int{408, 500, 504, 599}[r.IntN(4)], Header: header()}, nil
+	},
+	func(*rand.Rand) (*Response, error) {
+		return &Response{Status: 200, Header: header("Content-Encoding", "gzip"), Body: io.NopCloser(strings.NewReader("\x1f\x8b"))}, nil
+	},
+	func(r *rand.Rand) (*Response, error) { // another start, or another total
+		return &Response{Status: 206, Header: header("Content-Range", fmt.Sprintf("bytes %d-%d/%d", r.IntN(9), 9+r.IntN(9), 18+r.IntN(9))), Body: io.NopCloser(strings.NewReader("123456789"))}, nil
+	},
+	func(r *rand.Rand) (*Response, error) {
+		return &Response{Status: 416, Header: header("Content-Range", fmt.Sprintf("bytes */%d", r.IntN(700_000)))}, nil
+	},
+	func(r *rand.Rand) (*Response, error) {
+		return &Response{Status: []int{400, 405, 451}[r.IntN(3)], Header: header()}, nil
+	},
+	func(*rand.Rand) (*Response, error) {
+		return &Response{Status: 200, Header: header("Content-Length", "10000000000")}, nil
+	},
+}
+
+// TestDownloadTortureOfEveryReply mixes every reply there is with cuts and with
+// files that are replaced meanwhile, a thousand times: the payload is one of what
+// was offered, or the refusal is clean.
+func TestDownloadTortureOfEveryReply(t *testing.T) {
+	ends := map[string]int{}
+	for round := range 1000 {
+		r := rand.New(rand.NewPCG(21, uint64(round)))
+		synctest.Test(t, func(t *testing.T) {
+			want := random(r, 1+r.IntN(200_000))
+			o, disk := offer(want), newMemFS(room1)
+			offered := map[string]bool{digest(want): true}
+			switch round % 4 {
+			case 1:
+				delete(o.tag, "7")
+			case 2:
+				delete(o.tag, "7")
+				o.modified = time.Now().Add(-time.Hour)
+			case 3:
+				o.chunked = true
+			}
+			o.cut = func() int { return r.IntN(len(want) + 64<<10) }
+			often := 2 + r.IntN(8)
+			o.fault = func(int, http.Header) (*Response, error) {
+				if r.IntN(12) == 0 && round%4 == 0 {
+					next := random(r, 1+r.IntN(200_000))
+					o.swap("7", next)
+					offered[digest(next)] = true
+				}
+				if r.IntN(often) > 0 {
+					return nil, nil
+				}
+				return rows[r.IntN(len(rows))](r)
+			}
+			p, err := fetch(o, disk).Run(t.Context())
+			var failure *Failure
+			switch {
+			case errors.As(err, &failure):
+				ends["refused"]++
+				if _, err := disk.ReadFile(room1 + "/payload"); err == nil {
+					t.Fatal("a payload, although it was refused")
+				}
+			case err != nil:
+				t.Fatal(err)
+			default:
+				ends["arrived"]++
+				got, err := disk.ReadFile(p.Path)
+				if err != nil || digest(got) != p.SHA256 || !offered[p.SHA256] {
+					t.Fatalf("round %d: a payload of %d bytes that nobody offered, %v", round, len(got), err)
+				}
+			}
+			if list := disk.outside(room1); len(list) != 0 {
+				t.Fatalf("written outside: %v", list)
+			}
+		})
+	}
+	if ends["arrived"] < 100 || ends["refused"] < 50 {
+		t.Errorf("one-sided: %v", ends)
+	}
+}
+
 // TestDownloadTorture cuts every connection, on servers of every kind.
 func TestDownloadTorture(t *testing.T) {
 	for round := range 300 {

@@ -29,6 +29,7 @@ type gateway struct {
 	m         *Manager
 	stop      context.CancelFunc
 	ended     chan error
+	change    func(*Manager) // before it runs; may be nil
 }
 
 func newGateway(t *testing.T, policy Policy) *gateway {
@@ -45,6 +46,9 @@ func (g *gateway) start() {
 	g.m = &Manager{
 		Dir: g.dir, Modules: []Module{g.module}, Source: g.cloud.source(), CheckEvery: time.Hour,
 		FS: g.disk, Rand: func() float64 { return 0.5 }, Log: slog.New(slog.DiscardHandler),
+	}
+	if g.change != nil {
+		g.change(g.m)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	g.stop, g.ended = cancel, make(chan error, 1)

@@ -38,6 +38,7 @@ type verdict struct {
 	after  time.Duration // for wait: how long; 0 if the server did not say
 	why    string        // a sentence for people, unless the body is taken
 	err    error         // its cause, if there is one
+	idle   bool          // of wait: it is no time of trying
 }
 
 // decide is what to do with the status and header of r, given what was asked
