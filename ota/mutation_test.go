@@ -149,7 +149,7 @@ func (m mutation) found(t *testing.T) (out string, found bool) {
 		}
 	}
 	args := func(pkg, run string) []string {
-		return []string{"test", "-vet=off", "-failfast", "-overlay", overlay, "-count=1", "-timeout=3m", "-run", run, pkg}
+		return []string{"test", "-vet=off", "-failfast", "-overlay", overlay, "-count=1", "-timeout=4m", "-run", run, pkg}
 	}
 	if strings.Contains(m.file, "atomicfile") {
 		if out, failed := goTest(t, args("../agent/atomicfile", ".")); failed {
@@ -165,13 +165,13 @@ func (m mutation) found(t *testing.T) (out string, found bool) {
 	return out, found
 }
 
-// goTest reports whether a test failed, and makes sure that it was not the
-// compiler that did.
+// goTest reports whether a test failed, and makes sure that it was neither
+// the compiler nor time that did.
 func goTest(t *testing.T, args []string) (string, bool) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput()
-	if err != nil && (strings.Contains(string(out), "build failed") || !strings.Contains(string(out), "FAIL")) {
+	if err != nil && (strings.Contains(string(out), "build failed") || strings.Contains(string(out), "test timed out") || !strings.Contains(string(out), "FAIL")) {
 		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 	return string(out), err != nil
