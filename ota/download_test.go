@@ -173,7 +173,7 @@ func TestDownloadTortureOfEveryReply(t *testing.T) {
 
 // TestDownloadTorture cuts every connection, on servers of every kind.
 func TestDownloadTorture(t *testing.T) {
-	for round := range 300 {
+	for round := range 120 {
 		r := rand.New(rand.NewPCG(2, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
 			want := random(r, 1+r.IntN(700_000))
