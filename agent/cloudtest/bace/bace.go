@@ -9,6 +9,7 @@
 package bace
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -75,12 +76,8 @@ type refreshToken struct {
 
 // New returns a Server without accounts. Close must end it.
 func New(opt Options) *Server {
-	if opt.TokenLife == 0 {
-		opt.TokenLife = DefaultTokenLife
-	}
-	if opt.Extended == 0 {
-		opt.Extended = DefaultExtended
-	}
+	opt.TokenLife = cmp.Or(opt.TokenLife, DefaultTokenLife)
+	opt.Extended = cmp.Or(opt.Extended, DefaultExtended)
 	s := &Server{opt: opt, refresh: map[string]*refreshToken{}}
 	s.Host = host.New(host.Options{
 		Name: "bace", Faults: faults, Operations: []string{OpLogin, OpRefresh, OpGroup, OpDevice, OpData, OpPing},

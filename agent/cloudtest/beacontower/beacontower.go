@@ -7,6 +7,7 @@
 package beacontower
 
 import (
+	"cmp"
 	"mime"
 	"net/http"
 	"path"
@@ -90,12 +91,8 @@ type account struct {
 
 // New returns a Server without accounts. Close must end it.
 func New(opt Options) *Server {
-	if opt.TokenLife == 0 {
-		opt.TokenLife = DefaultTokenLife
-	}
-	if opt.Limit == 0 {
-		opt.Limit = DefaultLimit
-	}
+	opt.TokenLife = cmp.Or(opt.TokenLife, DefaultTokenLife)
+	opt.Limit = cmp.Or(opt.Limit, DefaultLimit)
 	s := &Server{opt: opt, accounts: map[string]*account{}}
 	s.Host = host.New(host.Options{
 		Name: "beacon-tower", Faults: faults, Operations: []string{OpLogin, OpAssets, OpUpload},

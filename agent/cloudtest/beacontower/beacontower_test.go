@@ -119,8 +119,8 @@ func TestLimitOfTheHour(t *testing.T) {
 		}
 		a := c.Do("GET", "/assets", key).Want(429)
 		reset, _ := strconv.ParseInt(a.Header.Get("X-RateLimit-Reset"), 10, 64)
-		if at := time.Unix(reset, 0); at.Sub(time.Now()) != 40*time.Minute {
-			t.Errorf("got a reset in %v; want the end of the hour", at.Sub(time.Now()))
+		if at := time.Unix(reset, 0); time.Until(at) != 40*time.Minute {
+			t.Errorf("got a reset in %v; want the end of the hour", time.Until(at))
 		}
 		time.Sleep(40*time.Minute - time.Nanosecond)
 		c.Do("GET", "/assets", key).Want(429)

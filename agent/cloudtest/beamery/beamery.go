@@ -7,6 +7,7 @@
 package beamery
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -89,10 +90,10 @@ type bucket struct {
 
 // New returns a Server without clients. Close must end it.
 func New(opt Options) *Server {
-	orDefault(&opt.TokenLife, DefaultTokenLife)
-	orDefault(&opt.AuthLimit, DefaultAuthLimit)
-	orDefault(&opt.Limit, DefaultLimit)
-	orDefault(&opt.Window, DefaultWindow)
+	opt.TokenLife = cmp.Or(opt.TokenLife, DefaultTokenLife)
+	opt.AuthLimit = cmp.Or(opt.AuthLimit, DefaultAuthLimit)
+	opt.Limit = cmp.Or(opt.Limit, DefaultLimit)
+	opt.Window = cmp.Or(opt.Window, DefaultWindow)
 	s := &Server{opt: opt, key: []byte(host.Secret(32)), clients: map[string]Client{}}
 	s.Host = host.New(host.Options{
 		Name: "beamery", Faults: faults, Operations: []string{OpLogin, OpPermissions, OpTasks, OpSkills},
@@ -105,13 +106,6 @@ func New(opt Options) *Server {
 	s.Handle("GET /v1/skills", OpSkills, s.authorized("read:skills", s.list))
 	s.Handle("/", "", func(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, http.StatusNotFound, "no such route") })
 	return s
-}
-
-func orDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }
 
 // AddClient makes a client, or replaces the one of that id.
