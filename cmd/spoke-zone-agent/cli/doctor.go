@@ -18,7 +18,7 @@ func (p *Program) doctorCommand() *cobra.Command {
 		Short: "Find out what is wrong, and how to cure it",
 		Long: "Check the settings, the identity file, cpu_id and uuid with each of their sources, the\n" +
 			"clock, the state directory, the way to the API and the broker, the token, the\n" +
-			"daemon, the session and the spool. Each check is ok, warn or fail, and says what to\n" +
+			"daemon, the session, the spool and the installer. Each check is ok, warn or fail, and says what to\n" +
 			"do. No daemon and no network are needed. The exit status is 1 if a check fails.",
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {

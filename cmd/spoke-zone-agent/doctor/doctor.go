@@ -89,6 +89,7 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 		{"daemon", p.daemon},
 		{"session", p.session},
 		{"spool", p.spool},
+		{"installer", p.installer},
 	}
 	found := make([][]Finding, len(checks))
 	var g errgroup.Group

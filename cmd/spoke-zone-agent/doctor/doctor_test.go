@@ -99,7 +99,7 @@ func (w *ward) examine(t *testing.T) map[string][]Finding {
 
 func TestAHealthyGateway(t *testing.T) {
 	found := newWard(t).examine(t)
-	if len(found) != 12 {
+	if len(found) != 13 {
 		t.Errorf("%d checks were made", len(found))
 	}
 	for name, all := range found {
