@@ -86,6 +86,9 @@ type stage struct {
 
 var _ Installer = stage{}
 
+// liar is the answer of a hook that says OK and has not gone back.
+const liar Code = -1
+
 // answers are what a verb may answer in w.
 func (w world) answers(v Verb) []Code {
 	switch v {
@@ -101,7 +104,7 @@ func (w world) answers(v Verb) []Code {
 		return []Code{HookOK, HookRetry}
 	case HookRollback:
 		if w.weak {
-			return []Code{HookOK, HookRetry, HookChanged}
+			return []Code{HookOK, HookRetry, HookChanged, liar}
 		}
 	}
 	return []Code{HookOK}
@@ -150,8 +153,11 @@ func (s stage) Do(_ context.Context, v Verb, t Txn) (Result, error) {
 			if s.sys = s.rolledBack(); s.sys == "BACK" {
 				code = HookOKReboot
 			}
-		} else if code == HookChanged && !s.slots {
+		} else if code != HookRetry && !s.slots {
 			s.sys = "HALF"
+		}
+		if code == liar {
+			code = HookOK
 		}
 	}
 	return Result{Code: code}, nil

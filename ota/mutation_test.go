@@ -157,7 +157,7 @@ func (m mutation) found(t *testing.T) (out string, found bool) {
 		}
 	}
 	// The slowest last: most mutants do not live to see it.
-	for _, run := range []string{"Room|Checkpoint|Slots|Finds|Discards|Trust|Stops|StartsFrom|Update|Budget|Outbox", "TestModel", "Survives|Torture"} {
+	for _, run := range []string{"Room|Checkpoint|Slots|Finds|Discards|Trust|Stops|StartsFrom|Update|Hook|Install|Budget", "TestModel", "Survives|Torture"} {
 		if out, found = goTest(t, args(".", run)); found {
 			break
 		}
