@@ -27,7 +27,7 @@ func main() {
 	flag.StringVar(&o.page, "page", "docs/benchmarks.md", "the page to write")
 	flag.BoolVar(&o.quick, "quick", false, "measure once and write no page")
 	worker := flag.String("worker", "", "be the program that publishes (JSON)")
-	only := flag.String("only", "", "one of fetch, idle, start, rotate, publish; writes no page")
+	only := flag.String("only", "", "one of fetch, idle, start, rotate, publish, tokens; writes no page")
 	flag.Parse()
 	o.only = *only
 	if *worker != "" {
@@ -81,7 +81,7 @@ func run(o options) error {
 	for _, part := range []struct {
 		name    string
 		measure func(*rig, io.Writer) error
-	}{{"fetch", measureFetch}, {"start", measureStart}, {"rotate", measureRotation}, {"idle", measureIdle}, {"publish", measurePublish}} {
+	}{{"fetch", measureFetch}, {"start", measureStart}, {"rotate", measureRotation}, {"idle", measureIdle}, {"publish", measurePublish}, {"tokens", measureTokens}} {
 		if o.only != "" && o.only != part.name {
 			continue
 		}
