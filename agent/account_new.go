@@ -31,7 +31,9 @@ func (g *generation) newAccount(c conf.Account) (accountInForce, error) {
 		return accountInForce{}, err
 	}
 	dir := g.accountDirectory(c.Name)
-	g.troubles.set("account "+c.Name, os.MkdirAll(dir, 0o700))
+	if err := os.MkdirAll(dir, 0o700); err != nil { // without it the account goes on in memory, and says so
+		g.Log.Warn("no directory for the account's tokens", "task", "accounts", "account", c.Name, "err", err)
+	}
 	own := &clock.Clock{Built: g.Built, Read: g.ReadClock} // each cloud has a clock of its own
 	own.Load()
 	own.NotBefore(g.clock.Now())

@@ -26,6 +26,7 @@ func (g *generation) runAccounts(ctx context.Context) error {
 	log := g.Log.With("task", "accounts")
 	watcher := conf.NewWatcher([]string{g.conf.Paths.Accounts}, log)
 	running := map[string]runningAccount{}
+	var seen []conf.Account
 	var group errgroup.Group
 	load := func() {
 		confs, err := conf.LoadAccounts(g.conf.Paths.Accounts)
@@ -40,6 +41,12 @@ func (g *generation) runAccounts(ctx context.Context) error {
 				delete(running, name)
 			}
 		}
+		for _, c := range seen {
+			if !slices.ContainsFunc(confs, func(d conf.Account) bool { return d.Name == c.Name }) {
+				g.troubles.set("account "+c.Name, nil)
+			}
+		}
+		seen = confs
 		for _, c := range confs {
 			if _, ok := running[c.Name]; !ok {
 				g.startAccount(ctx, &group, running, c)
@@ -93,7 +100,7 @@ func (g *generation) accountDirectory(name string) string {
 	return filepath.Join(g.conf.Paths.State, "cred", "accounts", name)
 }
 
-// accountNames are those of all accounts but the device's own.
+// otherAccounts are all accounts but the device's own.
 func (g *generation) otherAccounts() []accountInForce {
 	all, _ := g.accounts.all()
 	return slices.DeleteFunc(all, func(a accountInForce) bool { return a.Name == local.DeviceAccount })

@@ -122,10 +122,13 @@ func (v secretValue) parse(s string) error {
 	}
 	switch v.source {
 	case inFile:
-		return pathValue{p: &v.p.File}.parse(s)
+		if (pathValue{p: &v.p.File}).parse(s) != nil {
+			return errors.New("is no absolute path")
+		}
+		return nil
 	case inCredential:
 		if !credentialName.MatchString(s) || strings.Trim(s, ".") == "" {
-			return fmt.Errorf("%s is no name of a credential", short(s))
+			return errors.New("is no name of a credential")
 		}
 		v.p.Credential = s
 		return nil

@@ -88,7 +88,7 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	socket := ts.Getenv("SOCKET")
 	server := &local.Server{
 		Socket: socket, Log: slog.New(slog.DiscardHandler), Status: f.get,
-		Token: f.token, Renew: f.renew, Adopt: f.adopt, Check: f.check, Fetch: f.fetch, Add: f.add,
+		Token: f.token, Renew: f.renew, Adopt: f.adopt, Login: f.login, Check: f.check, Fetch: f.fetch, Add: f.add,
 		Publish: f.publish, Subscribe: f.subscribe,
 	}
 	f.deliver = server.Deliver
@@ -168,6 +168,21 @@ func (f *fake) adopt(_ context.Context, _, token string) error {
 		return local.Errorf(local.Refused, "POST /loginDevice: 401 Unauthorized")
 	}
 	return f.failure()
+}
+
+// login is that of the account building, whose browser comes back to a page of
+// another machine.
+func (f *fake) login(_ context.Context, name string, l local.Login) (local.LoginAnswer, error) {
+	back := "https://example.com/back"
+	switch {
+	case name != "building":
+		return local.LoginAnswer{}, local.Errorf(local.NotFound, "there is no account %q", name)
+	case l.Cookie == "user=good-session" || l.Answer == back+"?code=c&state=s":
+		return local.LoginAnswer{Done: true}, f.failure()
+	case l.Cookie != "" || l.Answer != "":
+		return local.LoginAnswer{}, local.Errorf(local.Refused, "the cloud sends to its login page")
+	}
+	return local.LoginAnswer{Open: "https://place.example.com/auth/oauth/authorize?state=s", Redirect: back}, f.failure()
 }
 
 func (f *fake) check(_ context.Context, module string) error {

@@ -81,7 +81,12 @@ func said(cmd *cobra.Command, err error) error {
 	}
 	f := &failure{code: Internal, err: fmt.Errorf("%s%w", doing(cmd), err)}
 	var answer *local.Error
+	var known *failure
 	switch {
+	case errors.As(err, &known) && strings.HasPrefix(err.Error(), doing(cmd)):
+		return err
+	case known != nil:
+		f.code, f.hint = known.code, known.hint
 	case errors.Is(err, local.ErrNotRunning) && errors.Is(err, fs.ErrPermission):
 		f.code, f.hint = Refused, "Run it as root, or look at the modes of the socket and its directory"
 	case errors.Is(err, local.ErrNotRunning):
