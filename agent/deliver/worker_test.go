@@ -181,6 +181,8 @@ func TestFailuresAreTriedAgainEverSlower(t *testing.T) {
 	}, []Target{{ID: "app", Notify: someone}}, func(t *testing.T, s *stage) {
 		s.tokens.Set(Token{Account: "x", Value: "token-1"})
 		time.Sleep(24 * time.Hour)
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		for i := range at[1:] {
 			if gap := at[i+1].Sub(at[i]); gap < firstTry || gap > lastTry*3/2 {
 				t.Errorf("gap %d is %v", i, gap)
