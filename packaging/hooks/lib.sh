@@ -46,7 +46,7 @@ settings() {
 	conf=${SPOKE_OTA_CONF_DIR:-/etc/spoke-zone-agent/hooks.d}/$SPOKE_OTA_MODULE.conf
 	[ -e "$conf" ] || return 0
 	[ -z "$(find -L "$conf" -prune \( -perm -020 -o -perm -002 \))" ] || end $REJECT "$conf can be written by others than its owner"
-	[ -n "$(find -L "$conf" -prune \( -user root -o -user "$(id -u)" \))" ] || end $REJECT "$conf does not belong to root"
+	[ -n "$(find -L "$conf" -prune \( -user 0 -o -user "$(id -u)" \))" ] || end $REJECT "$conf does not belong to root"
 	# shellcheck disable=SC1090
 	. "$conf"
 }

@@ -170,14 +170,12 @@ func TestSlotsCutAnywhere(t *testing.T) {
 		for _, verb := range []string{"install", "commit", "rollback"} {
 			t.Run(d.hook+"/"+verb, func(t *testing.T) {
 				t.Parallel()
-				for _, after := range []bool{false, true} {
-					n := 1
-					for d.cut(t, verb, n, after) {
-						n++
-					}
-					if n == 1 {
-						t.Error("it was never cut: are the shims in use?")
-					}
+				n := 1
+				for d.cut(t, verb, n) {
+					n++
+				}
+				if n == 1 {
+					t.Error("it was never cut: are the shims in use?")
 				}
 			})
 		}
@@ -185,7 +183,7 @@ func TestSlotsCutAnywhere(t *testing.T) {
 }
 
 // cut reports whether there was an n-th call to cut at.
-func (d device) cut(t *testing.T, verb string, n int, after bool) bool {
+func (d device) cut(t *testing.T, verb string, n int) bool {
 	t.Helper()
 	h := d.install(t)
 	if verb != "install" {
@@ -193,7 +191,7 @@ func (d device) cut(t *testing.T, verb string, n int, after bool) bool {
 		d.boots(t, h, false)
 	}
 	path := h.path
-	h.crashing(t, n, after, "rauc", "swupdate", "fw_setenv", "fw_printenv", "sync", "mv", "rm")
+	h.crashing(t, n, n%2 == 0, "rauc", "swupdate", "fw_setenv", "fw_printenv", "sync", "mv", "rm")
 	if h.run(t, verb) != killed {
 		return false
 	}

@@ -15,7 +15,7 @@ import (
 
 // content makes a release.
 func (t *trial) content(version string, ill bool) []byte {
-	b := make([]byte, 6<<20)
+	b := make([]byte, 1<<20)
 	for i := range b {
 		b[i] = byte(t.random.Uint32())
 	}
@@ -49,7 +49,7 @@ func (t *trial) offer() error {
 }
 
 // prepare starts the cloud and makes the machine with 1.1.0 on it.
-func (t *trial) prepare(kernel string, cached bool) (stop func(), err error) {
+func (t *trial) prepare(kernel string) (stop func(), err error) {
 	ready := filepath.Join(t.dir, "ready")
 	out, err := os.Create(ready)
 	if err != nil {
@@ -88,7 +88,7 @@ func (t *trial) prepare(kernel string, cached bool) (stop func(), err error) {
 		return stop, err
 	}
 	text := strings.NewReplacer(gateway+"/versions/display", "/data/app/display", gateway+"/run", "/run/agent",
-		gateway+"/state", "/data/state", gateway, "/data/gateway").Replace(string(conf))
+		gateway+"/state", "/data/state", gateway+"/spool", "/data/spool", gateway, "/data/gateway").Replace(string(conf))
 	if err := os.WriteFile(filepath.Join(gateway, "agent.conf"), []byte(text), 0o644); err != nil {
 		return stop, err
 	}
@@ -99,11 +99,11 @@ func (t *trial) prepare(kernel string, cached bool) (stop func(), err error) {
 	if err := os.WriteFile(filepath.Join(root, "app/display"), t.content("1.1.0", false), 0o644); err != nil {
 		return stop, err
 	}
-	image, err := makeImage(root, filepath.Join(t.dir, "image"), 96<<20)
+	image, err := makeImage(root, filepath.Join(t.dir, "image"), 91<<20)
 	if err != nil {
 		return stop, err
 	}
-	t.disk = newDisk(image, cached)
+	t.disk = newDisk(image, true)
 	t.kernel = ""
 	found, err := filepath.Glob(filepath.Join(kernel, "boot/vmlinuz-*"))
 	if err != nil || len(found) != 1 {
