@@ -87,7 +87,7 @@ test-system: deb ## the .deb under a real systemd in a container (root, Debian),
 	test/system/run $(DEB_VERSION)
 	MESSAGES=$(or $(MESSAGES),10000) go test -tags integration -count=1 -v -run TestNothingIsLost ./test/integration
 
-test-ota: build ## updates with the real dpkg, RAUC and SWUpdate, killed (root, Debian); OTA_KILLS=60 at full size
+test-ota: build ## updates with dpkg, RAUC and SWUpdate, killed, and power cuts; OTA_KILLS=60 OTA_CUTS=50 are the full size
 	test/ota/run
 
 clock1970: build ## the agent in a guest whose hardware clock says 1970 (qemu)

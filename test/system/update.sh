@@ -1,0 +1,62 @@
+#!/bin/bash
+# shellcheck source=test/system/lib.sh disable=SC2119,SC2154 # unit and others are of lib.sh
+# The agent's own package updates itself through itself, stays once it has proven itself, and is taken back when it is ill.
+. /srv/lib.sh
+package=spoke-zone-agent
+installed() { dpkg-query -W -f '${db:Status-Status} ${db:Status-Eflag} ${Version}' $package; }
+is_installed() { same "installed ok $1" "$(installed)"; }
+same_pid() { [ "$(pid)" = "$1" ]; }
+undamaged() { same "" "$(dpkg --verify $package | grep -v ' c ')"; }
+next=9.0.1-1 ill=9.0.2-1
+
+# renumbered VERSION: a package of another build of the agent under that number.
+renumbered() {
+	rm -rf /tmp/renumbered
+	dpkg-deb -R /srv/next.deb /tmp/renumbered
+	sed -i "s/^Version: .*/Version: $1/" /tmp/renumbered/DEBIAN/control
+	dpkg-deb -Zgzip --root-owner-group -b /tmp/renumbered /tmp/renumbered.deb >/dev/null
+}
+# offer FILE VERSION
+offer() {
+	sim offer "$1" --module $package --version "$2" \
+		--notes "ota1 sha256=$(sha256sum <"$1" | cut -d ' ' -f 1) size=$(stat -c %s "$1") module=$package version=$2" >/dev/null
+}
+outcome() { grep -qE "\"outcome\":\"$1" <<<"$(status)" || { status | grep -oE '"ota":.*"upload"'; false; }; }
+
+check "the package is installed" install_deb
+start_cloud --module $package
+lead_to_cloud
+provision
+cat >/etc/spoke-zone-agent/agent.conf.d/60-update.conf <<CONF
+[ota]
+check_interval = 5s
+verify_time = 5s
+[module.$package]
+version_command = dpkg-query -W -f \${Version} $package
+policy = install
+CONF
+printf '[module.%s]\nhook = dpkg\nrequire = digest\n' $package >/etc/spoke-zone-agent/install.conf
+cat >/etc/spoke-zone-agent/hooks.d/$package.conf <<CONF
+PACKAGE=$package
+UNITS=$unit
+HEALTH='! dpkg-query -W -f "\${Version}" $package | grep -q ill'
+CONF
+short_times
+check "the service restarts with the settings" systemctl restart $unit
+await 30 "the session is up" online
+first=$(installed) before=$(pid)
+renumbered $next
+
+check "the next version is offered" offer /tmp/renumbered.deb $next
+await 120 "the agent has installed its own next version" is_installed $next
+await 60 "and proven it" outcome "$next.*COMMITTED"
+check "the service is another process" refuse same_pid "$before"
+check "nothing of the package is damaged" undamaged
+check "what was installed is kept for the way back" test -s /var/lib/spoke-zone-installer/keep/$package/$package.deb
+
+renumbered $ill
+check "an ill version is offered" offer /tmp/renumbered.deb $ill
+await 180 "it is undone" outcome "$ill.*FAILED"
+check "the version before is back" is_installed $next
+await 30 "and runs" online
+figure "from $first to $next, and from $ill back"
