@@ -84,9 +84,16 @@ func (s *Session) receive(_ paho.Client, m paho.Message) {
 		return
 	}
 	msg := Message{Topic: m.Topic(), Payload: m.Payload(), QoS: m.Qos(), Retain: m.Retained()}
+	if m.Duplicate() && msg.QoS > 0 && s.recent.has(m.MessageID(), msg) {
+		m.Ack()
+		return
+	}
 	if !s.inbox.put(arrived{msg, m.Ack}) {
 		s.drop("message of the broker dropped: queue is full", "topic", clip(msg.Topic), "bytes", len(msg.Payload))
 		return
+	}
+	if msg.QoS > 0 {
+		s.recent.add(m.MessageID(), msg)
 	}
 	s.dropping.Store(false)
 }

@@ -200,3 +200,32 @@ func TestOptionalFiltersThatGetUsKickedAreLeftOut(t *testing.T) {
 		}
 	})
 }
+
+// TestCommandSentAgainRunsOnce: the broker sends again what it has no PUBACK
+// for, on the next connection, under the same packet id.
+func TestCommandSentAgainRunsOnce(t *testing.T) {
+	b := new(broker)
+	var got []string
+	run(t, b, func(f *fixture) {
+		f.OnMessage = func(m Message) { got = append(got, string(m.Payload)) }
+	}, func(t *testing.T, f *fixture) {
+		send := func(payload string, id uint16, dup bool) {
+			p := publishOf("base/ctrl/reboot", payload, 1, id)
+			p.Dup = dup
+			b.send(t, p)
+			synctest.Wait()
+		}
+		send("1", 7, false)
+		f.token.Set("t2")
+		pause(2 * time.Second)
+		send("1", 7, true)  // again
+		send("1", 8, true)  // another, lost on the way before
+		send("2", 7, true)  // likewise
+		send("1", 7, false) // a new one under a number used again
+		pause(2 * recentFor)
+		send("1", 7, true) // too late to be the same
+		if len(b.acked) != 6 || strings.Join(got, " ") != "1 1 2 1 1" {
+			t.Errorf("%d acknowledged, handled %v", len(b.acked), got)
+		}
+	})
+}

@@ -73,6 +73,7 @@ type Session struct {
 	nudge    latest.Value[struct{}] // set by Reconnect
 	link     atomic.Pointer[link]   // nil unless online
 	window   window
+	recent   recent
 	dropped  atomic.Int64
 	dropping atomic.Bool // whether the last message was dropped
 
