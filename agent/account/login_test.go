@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,19 +148,18 @@ func TestAPIKey(t *testing.T) {
 		s := g.cloud.(*placeos.Server)
 		s.AddKey(placeos.Key{ID: "key1", Secret: "abc", User: "me@example.com", Scopes: []string{"public"}, Expires: s.Now().Add(24 * time.Hour)})
 		s.AddKey(placeos.Key{ID: "key2", Secret: "abc", User: "me@example.com", Scopes: []string{"public"}})
-		key := "key1.abc"
+		var key atomic.Value
+		key.Store("key1.abc")
 		g.rng, g.disk = rand.New(rand.NewPCG(1, 1)), powercut.New()
-		g.key = func() (string, error) { return key, nil }
+		g.key = func() (string, error) { return key.Load().(string), nil }
 		g.boot(t)
 		defer func() { g.kill(false) }()
 		if _, status, err := g.use(t.Context()); status != 200 {
 			t.Fatalf("got %d, %v", status, err)
 		}
-		key = "key2.abc"
+		key.Store("key2.abc")
 		time.Sleep(25 * time.Hour)
-		if raw, status, err := g.use(t.Context()); raw != "key1.abc" || status != 401 {
-			time.Sleep(time.Minute)
-		} else if err != nil {
+		if _, _, err := g.use(t.Context()); err != nil { // a 401 may be what tells
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute)
