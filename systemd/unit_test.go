@@ -51,7 +51,7 @@ func TestTheUnitKeepsItsPromises(t *testing.T) {
 			t.Errorf("%s, which trusts uid 0, is not hidden", path)
 		}
 	}
-	for _, key := range []string{"User", "ConfigurationDirectory", "RestartSteps", "ConditionPathExists"} {
+	for _, key := range []string{"ProcSubset", "User", "ConfigurationDirectory", "RestartSteps", "ConditionPathExists"} {
 		if set[key] != nil {
 			t.Errorf("%s is set", key)
 		}

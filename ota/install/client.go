@@ -139,8 +139,8 @@ func (c *Client) busy(module string) (bool, error) {
 	return false, err
 }
 
-// ownBoot is the identity of the boot, empty where the service's sandbox hides
-// it (systemd.exec(5), ProcSubset=pid). A mark of another boot then counts as
+// ownBoot is the identity of the boot, empty where a stricter sandbox than the
+// shipped one hides it (systemd.exec(5), ProcSubset=pid). A mark of another boot then counts as
 // one of this, until the installer that is asked has taken it away.
 func ownBoot() string {
 	id, _ := bootID()

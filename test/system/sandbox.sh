@@ -69,6 +69,7 @@ yes "write the drop box" touch /var/spool/spoke-zone-agent/log/x
 yes "write its state" touch /var/lib/probe/x
 yes "write its run directory" touch /run/probe/x
 yes "write its own /tmp" touch /tmp/x
+yes "read the identity of the boot" cat /proc/sys/kernel/random/boot_id
 rm -f /etc/spoke-zone/x /var/spool/spoke-zone-agent/log/x
 no "see the /tmp of others" test -e /tmp/outside
 no "read another user's file" cat /var/tmp/daemons-secret
@@ -103,7 +104,7 @@ UNIT
 systemctl daemon-reload
 check "a shell with the unit's settings runs" systemctl start probe.service
 check "and gets to its end" grep -qx end /var/log/probe
-opens='write /etc/spoke-zone|write the drop box|write its state|write its run directory|write its own /tmp|TCP|netlink'
+opens='write /etc/spoke-zone|write the drop box|write its state|write its run directory|write its own /tmp|read the identity of the boot|TCP|netlink'
 while IFS=: read -r result what; do
 	[ "$result" = end ] && continue
 	if [[ ${what# } =~ ^($opens)$ ]]; then
