@@ -39,7 +39,7 @@ printf '[module.%s]\nhook = dpkg\nrequire = digest\n' $package >/etc/spoke-zone-
 cat >/etc/spoke-zone-agent/hooks.d/$package.conf <<CONF
 PACKAGE=$package
 UNITS=$unit
-HEALTH='! dpkg-query -W -f "\${Version}" $package | grep -q ill'
+HEALTH='! dpkg -s $package | grep -qxF "Version: $ill"'
 CONF
 short_times
 check "the service restarts with the settings" systemctl restart $unit
