@@ -158,8 +158,13 @@ func (g *generation) modulesStatus() []local.Module {
 
 // newUploads joins the spool to the cloud.
 func (g *generation) newUploads() *upload.Uploader {
+	var modules []string
+	for _, m := range g.conf.Modules {
+		modules = append(modules, m.Key)
+	}
 	return &upload.Uploader{
-		Dir: g.conf.Paths.Spool, State: filepath.Join(g.conf.Paths.State, "upload"), Sender: sender{g},
+		Modules: modules,
+		Dir:     g.conf.Paths.Spool, State: filepath.Join(g.conf.Paths.State, "upload"), Sender: sender{g},
 		MaxFile: g.conf.Upload.MaxFile, MaxSpool: g.conf.Upload.MaxSpool, Log: g.Log.With("task", "upload"),
 	}
 }

@@ -21,10 +21,12 @@ func (u *Uploader) take(ctx context.Context, c candidate) error {
 		return err
 	}
 	defer dir.Close()
-	f, st, err := openFile(dir, c.name, u.uid, u.MaxSpool)
+	f, st, err := openFile(dir, c.name, u.policy().in(dir))
 	switch {
 	case errors.Is(err, unix.ELOOP):
 		return errLink
+	case errors.Is(err, unix.EACCES):
+		return errClosed
 	case err != nil:
 		return err
 	}
@@ -42,10 +44,14 @@ func (u *Uploader) take(ctx context.Context, c candidate) error {
 	if err := u.spool.save(&rec); err != nil {
 		return err
 	}
-	err = u.box.move(dir, c.name, u.spool.path(rec.Seq, "data"))
+	err = error(unix.EXDEV)
+	if ours(&st, u.uid) {
+		err = u.box.move(dir, c.name, u.spool.path(rec.Seq, "data"))
+	}
 	if errors.Is(err, unix.EXDEV) {
 		// Another file system, or the same one behind another mount point, as
-		// a sandbox has it: copy, under a name that says whose copy it is.
+		// a sandbox has it, or another user's file, who could go on writing to
+		// it: copy, under a name that says whose copy it is.
 		rec.Copying = true
 		if err = u.spool.save(&rec); err == nil {
 			err = u.box.hide(dir, c.name, takenName(rec.Seq))
@@ -71,7 +77,7 @@ func (u *Uploader) complete(ctx context.Context, rec record) error {
 			return u.spool.erase(rec.Seq)
 		}
 	}
-	st, err := u.spool.settleData(rec.Seq, u.uid, u.MaxSpool)
+	st, err := u.spool.settleData(rec.Seq, u.policy())
 	switch {
 	case errors.Is(err, errRefused):
 		return u.reject(rec, err)
@@ -103,7 +109,7 @@ func (u *Uploader) reject(rec record, why error) error {
 var errRefused = errors.New("refused")
 
 // settleData makes the data of item seq durable and returns what it is.
-func (s *spool) settleData(seq uint64, uid int, limit int64) (st unix.Stat_t, err error) {
+func (s *spool) settleData(seq uint64, may policy) (st unix.Stat_t, err error) {
 	dir, err := os.Open(s.dir)
 	if err != nil {
 		return st, err
@@ -113,10 +119,10 @@ func (s *spool) settleData(seq uint64, uid int, limit int64) (st unix.Stat_t, er
 	if st, err = look(dir, name); err != nil {
 		return st, err
 	}
-	if err := acceptable(&st, uid, limit); err != nil {
+	if err := may.accept(&st); err != nil {
 		return st, fmt.Errorf("%w: %w", errRefused, err)
 	}
-	f, st, err := openFile(dir, name, uid, limit)
+	f, st, err := openFile(dir, name, may)
 	if err != nil {
 		return st, err
 	}
@@ -139,10 +145,12 @@ func (u *Uploader) copyTaken(ctx context.Context, rec *record) (begun bool, err 
 		if err != nil {
 			return false, err
 		}
-		f, st, err := openFile(dir, taken, u.uid, u.MaxSpool)
+		f, st, err := openFile(dir, taken, u.policy().in(dir))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return false, nil
+		case err != nil && exchanged(dir, taken, u.uid):
+			return false, nil // its owner took it back, and left us something else
 		case err != nil:
 			return false, err
 		}
@@ -186,6 +194,16 @@ func (u *Uploader) copyData(ctx context.Context, f *os.File, st *unix.Stat_t, re
 	rec.MTime, err = mtime(data)
 	return err
 }
+
+// exchanged reports whether another user has put something else in the place of
+// a file that is being copied.
+func exchanged(dir *os.File, name string, uid int) bool {
+	st, err := look(dir, name)
+	return err == nil && !ours(&st, uid)
+}
+
+// policy says which files are taken from directories that are not shared.
+func (u *Uploader) policy() policy { return policy{uid: u.uid, limit: u.MaxSpool} }
 
 // dropDir opens the directory of a type and module in the drop box.
 func (u *Uploader) dropDir(typ, module string) (*os.File, error) {

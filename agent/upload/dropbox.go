@@ -17,7 +17,9 @@ import (
 const (
 	settle      = 2 * time.Second  // without a change, before a file is taken
 	settleEmpty = 30 * time.Second // the same for an empty one
-	settleMost  = time.Minute      // between two looks at one that is kept open
+	// Of another user's file nobody tells us whether it is still open.
+	settleForeign = 10 * time.Second
+	settleMost    = time.Minute // between two looks at one that is kept open
 
 	maxSeen    = 4096 // files that are followed at a time
 	maxModules = 64   // directories below that of a type
@@ -51,11 +53,16 @@ type sighting struct {
 	id    identity
 	since time.Time // of the last change
 	open  int       // how often it was found open since then
+
+	foreign bool // another user's
 }
 
 // ready returns when the file may be taken if nothing changes.
 func (s *sighting) ready() time.Time {
 	wait := min(settle<<min(s.open, 8), settleMost)
+	if s.foreign {
+		wait = max(wait, settleForeign)
+	}
 	if s.id.size == 0 {
 		wait = max(wait, settleEmpty)
 	}
@@ -76,7 +83,7 @@ func (d *dropBox) init(dir string) {
 // scan looks at every file in the drop box at now. It leaves the settled ones,
 // oldest first, in ready, and returns how long until there may be more; zero if
 // nobody knows.
-func (d *dropBox) scan(now time.Time, uid int, limit int64) (time.Duration, error) {
+func (d *dropBox) scan(now time.Time, may policy) (time.Duration, error) {
 	before := d.seen
 	d.seen, d.dirs = map[place]sighting{}, map[string]bool{}
 	d.skipped, d.ready = nil, nil
@@ -86,7 +93,7 @@ func (d *dropBox) scan(now time.Time, uid int, limit int64) (time.Duration, erro
 	}
 	defer root.Close()
 	d.dirs[d.dir] = true
-	p := pass{dropBox: d, before: before, now: now, uid: uid, limit: limit}
+	p := pass{dropBox: d, before: before, now: now, may: may}
 	err = each(root, func(name string) {
 		if slices.Contains(Types, name) {
 			p.directory(root, place{typ: name})
@@ -109,21 +116,21 @@ type pass struct {
 	*dropBox
 	before  map[place]sighting
 	now     time.Time
-	uid     int
-	limit   int64
+	may     policy
 	next    time.Duration
 	modules int
 }
 
 // directory looks at what is in the directory at in, below parent.
 func (p *pass) directory(parent *os.File, in place) {
-	dir, err := enter(parent, cmp.Or(in.module, in.typ), p.uid)
+	dir, err := enter(parent, cmp.Or(in.module, in.typ), p.may.uid)
 	if err != nil {
 		p.skip(in, err)
 		return
 	}
 	defer dir.Close()
 	p.dirs[p.dir+"/"+in.dir()] = true
+	may := p.may.in(dir)
 	err = each(dir, func(name string) {
 		at := place{in.typ, in.module, name}
 		st, err := look(dir, name)
@@ -135,7 +142,7 @@ func (p *pass) directory(parent *os.File, in place) {
 			p.modules++
 			p.directory(dir, place{in.typ, name, ""})
 		default:
-			p.file(at, &st)
+			p.file(at, &st, may)
 		}
 	})
 	if err != nil {
@@ -144,8 +151,8 @@ func (p *pass) directory(parent *os.File, in place) {
 }
 
 // file looks at one file.
-func (p *pass) file(at place, st *unix.Stat_t) {
-	err := acceptable(st, p.uid, p.limit)
+func (p *pass) file(at place, st *unix.Stat_t, may policy) {
+	err := may.accept(st)
 	if err == nil {
 		err = checkName(at.name)
 	}
@@ -165,7 +172,7 @@ func (p *pass) file(at place, st *unix.Stat_t) {
 	case s.known && s.id != id:
 		s.since, s.open = p.now, 0
 	}
-	s.known, s.id = true, id
+	s.known, s.id, s.foreign = true, id, !ours(st, may.uid)
 	p.seen[at] = s
 	if wait := s.ready().Sub(p.now); wait > 0 {
 		p.again(wait)

@@ -201,7 +201,7 @@ func TestAcceptable(t *testing.T) {
 		{"pipe", unix.Stat_t{Mode: unix.S_IFIFO, Uid: 0, Nlink: 1}, errSpecial},
 		{"socket", unix.Stat_t{Mode: unix.S_IFSOCK, Uid: 0, Nlink: 1}, errSpecial},
 	} {
-		if got := acceptable(&tc.st, 1000, 10); !errors.Is(got, tc.want) || (got == nil) != (tc.want == nil) {
+		if got := (policy{uid: 1000, limit: 10}).accept(&tc.st); !errors.Is(got, tc.want) || (got == nil) != (tc.want == nil) {
 			t.Errorf("%s: got %v, want %v", tc.name, got, tc.want)
 		}
 	}
@@ -260,7 +260,7 @@ func TestFloodIsBounded(t *testing.T) {
 			b.drop(fmt.Sprintf("log/%05d", i), "x")
 		}
 		for range 2 {
-			if _, err := b.Uploader.drop.scan(time.Now(), b.uid, b.MaxSpool); err != nil {
+			if _, err := b.Uploader.drop.scan(time.Now(), b.policy()); err != nil {
 				t.Fatal(err)
 			}
 			if n := len(b.Uploader.drop.seen); n > maxSeen {

@@ -19,9 +19,10 @@ var (
 	errSpecial   = errors.New("not a regular file")
 	errDirectory = errors.New("directory")
 	errNames     = errors.New("has more than one name (hard links)")
-	errForeign   = errors.New("belongs to another user")
+	errForeign   = errors.New("belongs to another user, in a directory without the sticky bit")
 	errLarge     = errors.New("larger than the spool")
 	errOpen      = errors.New("still open for writing")
+	errClosed    = errors.New("not readable for the agent: its owner has to let others read it")
 	errUnknown   = errors.New("not the directory of a type")
 	errNoDir     = errors.New("not a directory, or a link to one")
 )
@@ -54,7 +55,7 @@ func look(dir *os.File, name string) (st unix.Stat_t, err error) {
 }
 
 // openFile opens the regular file name in dir and returns what it is.
-func openFile(dir *os.File, name string, uid int, limit int64) (f *os.File, st unix.Stat_t, err error) {
+func openFile(dir *os.File, name string, may policy) (f *os.File, st unix.Stat_t, err error) {
 	// Without O_NONBLOCK a pipe in its place would hold us here.
 	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -62,7 +63,7 @@ func openFile(dir *os.File, name string, uid int, limit int64) (f *os.File, st u
 	}
 	f = os.NewFile(uintptr(fd), name)
 	if err = unix.Fstat(fd, &st); err == nil {
-		err = acceptable(&st, uid, limit)
+		err = may.accept(&st)
 	}
 	if err != nil {
 		f.Close()
@@ -71,8 +72,25 @@ func openFile(dir *os.File, name string, uid int, limit int64) (f *os.File, st u
 	return f, st, nil
 }
 
-// acceptable returns why a file is not to be taken, or nil.
-func acceptable(st *unix.Stat_t, uid int, limit int64) error {
+// A policy says which files are taken.
+type policy struct {
+	uid   int   // whose files, beside root's
+	limit int64 // their greatest size in bytes
+	// shared says that the directory lets everybody put files in and nobody
+	// touch those of others (its mode has the sticky bit): then the files of all
+	// users are taken, by a copy that their owners cannot change any more.
+	shared bool
+}
+
+// in is the policy for the files of dir, which enter has opened.
+func (p policy) in(dir *os.File) policy {
+	var st unix.Stat_t
+	p.shared = unix.Fstat(int(dir.Fd()), &st) == nil && st.Mode&unix.S_ISVTX != 0 && ours(&st, p.uid)
+	return p
+}
+
+// accept returns why a file is not to be taken, or nil.
+func (p policy) accept(st *unix.Stat_t) error {
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 	case unix.S_IFLNK:
@@ -85,10 +103,10 @@ func acceptable(st *unix.Stat_t, uid int, limit int64) error {
 	switch {
 	case st.Nlink > 1:
 		return errNames // the other may be a file that we alone can read
-	case !ours(st, uid):
+	case !p.shared && !ours(st, p.uid):
 		return errForeign
-	case st.Size > limit:
-		return fmt.Errorf("%w (%d bytes, of %d)", errLarge, st.Size, limit)
+	case st.Size > p.limit:
+		return fmt.Errorf("%w (%d bytes, of %d)", errLarge, st.Size, p.limit)
 	}
 	return nil
 }

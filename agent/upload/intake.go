@@ -3,6 +3,7 @@ package upload
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -75,7 +76,7 @@ func (u *Uploader) pass(ctx context.Context) time.Duration {
 	}
 	u.makeDirs()
 	now := time.Now()
-	next, err := u.drop.scan(now, u.uid, u.MaxSpool)
+	next, err := u.drop.scan(now, u.policy())
 	if err != nil {
 		failed = err
 	}
@@ -109,8 +110,27 @@ func (u *Uploader) pass(ctx context.Context) time.Duration {
 // cannot be made the scan says so.
 func (u *Uploader) makeDirs() {
 	for _, typ := range Types {
-		_ = os.MkdirAll(filepath.Join(u.Dir, typ), 0o755)
+		dir := filepath.Join(u.Dir, typ)
+		_ = os.MkdirAll(dir, 0o755)
+		for _, m := range u.Modules {
+			u.makeModule(dir, m)
+		}
 	}
+}
+
+// makeModule makes the directory of a module as open as that of its type, dir:
+// other users could only make one that is theirs, from which nothing is taken.
+func (u *Uploader) makeModule(dir, module string) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	info, err := root.Stat(".")
+	if err != nil || !moduleKey(module) || root.Mkdir(module, 0o755) != nil {
+		return
+	}
+	_ = root.Chmod(module, info.Mode()&(fs.ModePerm|fs.ModeSticky))
 }
 
 // follow watches the directories of the drop box, and reports whether all of

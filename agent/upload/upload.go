@@ -15,9 +15,13 @@
 // in ".part" or ".tmp", which are never taken, and rename it. An empty file is
 // given half a minute, and is then quarantined without a word to the cloud.
 //
-// Taken are regular files of root or of the agent's own user, with one name.
-// Links, devices, pipes and other users' files stay where they are, and Status
-// says why.
+// Taken are regular files with one name: those of root and of the agent's own
+// user, and those of all users from a directory whose mode has the sticky bit, as
+// in 1777. There nobody can have touched another's file; what the agent reads is
+// what it has opened, never through a link, and a copy of it is kept, because
+// its owner might still be writing. As the kernel does not tell us so much of
+// another user's file, it is left alone for ten seconds. Links, devices, pipes
+// and files that the agent cannot read stay where they are, and Status says why.
 //
 // # What is sent once
 //
@@ -84,6 +88,8 @@ type Item struct {
 type Uploader struct {
 	Dir   string // the drop box; its directories are made if missing
 	State string // directory of the spool and the quarantine; made if missing
+	// Modules are the keys of those that have a directory below each type's.
+	Modules []string
 	Sender
 
 	// MaxFile is the size in bytes beyond which a file of lines is sent as

@@ -103,9 +103,15 @@ echo "door opened" >$spool/log/door.log
 await 20 "takes a file out of the drop box" refuse test -e $spool/log/door.log
 await 20 "the cloud has it, whole" cloud_has '"size": ?12'
 setpriv --reuid=daemon --regid=daemon --clear-groups sh -c "umask 022; echo 'from a user' >$spool/txt/user.txt"
-await 20 "leaves another user's file and says so" says 'txt/user.txtisnottaken:belongstoanotheruser'
-check "it is still there" test -e $spool/txt/user.txt
-rm $spool/txt/user.txt
+await 30 "takes another user's file" refuse test -e $spool/txt/user.txt
+await 20 "the cloud has it" cloud_has 'user\.txt'
+setpriv --reuid=daemon --regid=daemon --clear-groups sh -c "umask 077; echo 'in private' >$spool/txt/private.txt"
+await 30 "leaves a file that it cannot read and says so" says 'txt/private.txtisnottaken:notreadable'
+check "it is still there" test -e $spool/txt/private.txt
+rm $spool/txt/private.txt
+setpriv --reuid=daemon --regid=daemon --clear-groups ln -s /etc/shadow $spool/txt/link.txt
+await 30 "leaves a link to /etc/shadow and says so" says 'txt/link.txtisnottaken:symboliclink'
+rm $spool/txt/link.txt
 echo "by hand" >/tmp/hand.log
 check "upload takes a file that is handed over" spoke-zone-agent upload --type log /tmp/hand.log
 await 20 "the cloud has the third" cloud_has 'hand\.log'
