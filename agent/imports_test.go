@@ -17,7 +17,7 @@ const module = "github.com/spoke-zone/spoke-zone-agent"
 
 var (
 	// Leaves know nothing but leaves; every part may use them.
-	leaves = []string{"agent/atomicfile", "agent/clock", "agent/confine", "agent/latest"}
+	leaves = []string{"agent/atomicfile", "agent/budget", "agent/clock", "agent/confine", "agent/latest"}
 	// Parts import none of each other: they meet in package agent.
 	parts = []string{"agent/account", "agent/api", "agent/command", "agent/deliver", "agent/local", "agent/telemetry", "agent/upload",
 		"conf", "mqtt", "ota", "systemd"}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/budget"
 )
 
 // The bounds of a download.
@@ -69,7 +71,7 @@ type Download struct {
 	Listed   func(ctx context.Context) (bool, error)
 	MaxSize  int64          // bytes; 2 GiB if 0
 	Limit    *rate.Limiter  // nil for none; shared by all downloads
-	budget   *budget        // nil for none; likewise
+	budget   *budget.Budget // nil for none; likewise
 	Progress func(Progress) // called at most 4 times a second, and around waits; may be nil
 	// Wake cuts the waiting for another try short, but not what a server asked
 	// for. It may be nil.

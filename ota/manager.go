@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
+	"github.com/spoke-zone/spoke-zone-agent/agent/budget"
 	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
 )
 
@@ -54,7 +56,7 @@ type Manager struct {
 
 	once    sync.Once
 	limiter *rate.Limiter
-	budget  *budget
+	budget  *budget.Budget
 
 	mu      sync.Mutex
 	workers map[string]*worker // while Run runs
@@ -80,7 +82,7 @@ func (m *Manager) init() {
 		}
 		m.Proof.init()
 		m.limiter = newLimiter(m.RateLimit)
-		m.budget = &budget{limit: m.Monthly, now: m.serverTime}
+		m.budget = &budget.Budget{Limit: m.Monthly, Now: m.serverTime}
 		m.Modules = slices.Clone(m.Modules)
 		for i := range m.Modules {
 			if m.Modules[i].Policy == "" {
@@ -114,7 +116,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		return nil // ctx is done
 	}
 	defer lock.Close()
-	m.budget.open(m.FS, m.Dir)
+	m.budget.Open(m.FS, filepath.Join(m.Dir, "budget"))
 
 	var g errgroup.Group
 	g.Go(func() error { <-ctx.Done(); return nil }) // also with no module to look after

@@ -67,7 +67,7 @@ func (t *transfer) store(b []byte) error {
 	t.sum.Write(b)
 	t.at.Offset += int64(len(b))
 	t.meter.stored(t.at)
-	if !t.budget.spend(len(b)) && t.at.Offset != t.at.Total {
+	if !t.budget.Spend(len(b)) && t.at.Offset != t.at.Total {
 		return errSpent
 	}
 	if n := t.at.Offset - t.flushed; n >= writeBackBytes {

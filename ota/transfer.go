@@ -114,10 +114,10 @@ func (t *transfer) attempt(ctx context.Context) verdict {
 	if v, ok := t.admit(t.at.Total); !ok {
 		return v // known before asking
 	}
-	if v, none := t.budget.verdict(); none {
+	if v, none := spent(t.budget); none {
 		return v
 	}
-	defer t.budget.flush()
+	defer t.budget.Flush()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := watchStall(cancel)
