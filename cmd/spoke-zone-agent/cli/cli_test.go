@@ -82,7 +82,7 @@ func (a *agent) start(t *testing.T) (stop func()) {
 	})
 	t.Cleanup(stop)
 	for { // until it answers
-		if _, err := (&local.Client{Socket: a.socket}).Status(ctx); err == nil {
+		if _, err := (&local.Client{Socket: a.socket}).Status(ctx); err == nil || ctx.Err() != nil { // the test may end first
 			return stop
 		} else if !errors.Is(err, local.ErrNotRunning) {
 			t.Fatal(err)
