@@ -155,6 +155,7 @@ func (s *Session) refill(l *link, held bool) (sent bool, retry time.Duration) {
 	flights := make([]*flight, len(entries))
 	for i, e := range entries {
 		flights[i] = s.window.add(l, Message{Topic: e.Topic, Payload: e.Payload, QoS: 1, Retain: e.Retain}, e)
+		e.Payload = nil // it is in the packet now
 	}
 	s.write(l, flights)
 	return len(flights) > 0, 0

@@ -31,6 +31,7 @@ type link struct {
 	// Only the goroutine of the connections touches these.
 	stop     chan struct{} // closed to end deliver
 	stopped  chan struct{} // closed at its end
+	claimed  bool          // slot is held by retire
 	replaced bool
 }
 
@@ -85,6 +86,7 @@ func (s *Session) retire(old *link) {
 	defer patience.Stop()
 	select {
 	case old.slot <- struct{}{}:
+		old.claimed = true
 	case <-patience.C: // a write hangs, and will with halt
 	}
 	old.halt()
@@ -95,9 +97,9 @@ func (s *Session) retire(old *link) {
 func (s *Session) revive(old *link) {
 	old.retired.Store(false)
 	s.start(old)
-	select {
-	case <-old.slot:
-	default:
+	if old.claimed { // else it belongs to the write that hangs
+		old.claimed = false
+		<-old.slot
 	}
 }
 

@@ -66,6 +66,38 @@ func TestPublishNeverWaitsForEver(t *testing.T) {
 	})
 }
 
+// TestPublishThatHangsOverATakeoverThatFails ends nevertheless.
+func TestPublishThatHangsOverATakeoverThatFails(t *testing.T) {
+	b := &broker{code: func(user string) byte {
+		if user == "t1" {
+			return 0
+		}
+		return packets.ErrRefusedNotAuthorised
+	}}
+	run(t, b, nil, func(t *testing.T, f *fixture) {
+		pause(time.Minute)
+		stuck := make(chan struct{})
+		b.set(func() { b.stuck = stuck })
+		ended := make(chan error, 2)
+		for range 2 { // the first is read, then the broker reads nothing more
+			go func() { ended <- f.Publish(t.Context(), Message{Topic: "a"}) }()
+			pause(time.Second)
+		}
+		f.token.Set("t2")
+		pause(2 * DefaultTimeout)
+		if n := len(ended); n != 2 || f.state().Refusals == 0 {
+			t.Fatalf("%d of 2 have ended, %+v", n, f.state())
+		}
+		if first, second := <-ended, <-ended; first != nil || !errors.Is(second, ErrOffline) {
+			t.Errorf("first %v, then %v", first, second)
+		}
+		b.set(func() { b.stuck, b.code = nil, nil })
+		close(stuck)
+		pause(time.Hour)
+		f.publish(t, nil)
+	})
+}
+
 func TestUnacknowledgedMessagesAreBounded(t *testing.T) {
 	b := &broker{noAck: true}
 	run(t, b, nil, func(t *testing.T, f *fixture) {
@@ -155,6 +187,10 @@ func TestPublishRefusesWhatMQTTCannotCarry(t *testing.T) {
 			{"wildcard", Message{Topic: "a/#"}, ErrTopic},
 			{"plus", Message{Topic: "a/+/b"}, ErrTopic},
 			{"zero byte", Message{Topic: "a\x00"}, ErrTopic},
+			{"control character", Message{Topic: "a\x85"}, ErrTopic},
+			{"no character", Message{Topic: "a\ufdd0"}, ErrTopic},
+			{"no character of a higher plane", Message{Topic: "a\U0001ffff"}, ErrTopic},
+			{"deep", Message{Topic: strings.Repeat("/", maxLevels)}, ErrTopic},
 			{"not UTF-8", Message{Topic: "a\xff"}, ErrTopic},
 			{"QoS 2", Message{Topic: "a", QoS: 2}, ErrQoS},
 			{"large", Message{Topic: "a", Payload: make([]byte, DefaultMaxPacket)}, ErrTooLarge},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -24,13 +25,33 @@ func checkString(s string) error {
 	return nil
 }
 
+// maxLevels bounds a topic. Brokers end the connection that publishes to a deeper
+// one: EMQX beyond 128 levels, Mosquitto beyond 202.
+const maxLevels = 128
+
+// checkText reports what no topic or filter may be: no string of MQTT, or one for
+// whose control characters and non-characters of Unicode a receiver may end the
+// connection (section 1.5.3), as Mosquitto does.
+func checkText(s string) error {
+	if err := checkString(s); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r >= 0xfdd0 && r <= 0xfdef || r&0xfffe == 0xfffe }) {
+		return errors.New("has a control character or one that is no character of Unicode")
+	}
+	return nil
+}
+
 // checkTopic reports why nothing can be published to topic (section 4.7).
 func checkTopic(topic string) error {
 	if topic == "" {
 		return fmt.Errorf("%w: it is empty", ErrTopic)
 	}
-	if err := checkString(topic); err != nil {
+	if err := checkText(topic); err != nil {
 		return fmt.Errorf("%w: %.40q %w", ErrTopic, topic, err)
+	}
+	if n := strings.Count(topic, "/") + 1; n > maxLevels {
+		return fmt.Errorf("%w: %.40q has %d levels (at most %d)", ErrTopic, topic, n, maxLevels)
 	}
 	if strings.ContainsAny(topic, "+#") {
 		return fmt.Errorf("%w: %.40q has a wildcard", ErrTopic, topic)
@@ -43,7 +64,7 @@ func (f Filter) check() error {
 	if f.Topic == "" {
 		return fmt.Errorf("%w: filter is empty", ErrTopic)
 	}
-	if err := checkString(f.Topic); err != nil {
+	if err := checkText(f.Topic); err != nil {
 		return fmt.Errorf("%w: filter %.40q %w", ErrTopic, f.Topic, err)
 	}
 	if f.QoS > 1 {

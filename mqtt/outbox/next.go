@@ -26,8 +26,9 @@ func (c *cursor) close() {
 
 // Next returns the oldest messages that wait and were not returned before: at
 // most n, and no more once their payloads make up bytes. It returns none when
-// there are none; Ready is rung when there are again. An error means that the
-// outbox cannot be opened; Next may be tried again.
+// there are none; Ready is rung when there are again. It also returns none while
+// too many are acknowledged before an earlier one: after Ack there may be more.
+// An error means that the outbox cannot be opened; Next may be tried again.
 func (o *Outbox) Next(n, bytes int) (found []*Entry, err error) {
 	o.init()
 	if err := o.open(); err != nil {
@@ -65,7 +66,7 @@ func (o *Outbox) Next(n, bytes int) (found []*Entry, err error) {
 func (o *Outbox) current() (s *segment, end int64, version int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed {
+	if o.closed || o.ahead >= maxAhead {
 		return nil, 0, 0
 	}
 	i := slices.IndexFunc(o.list, func(s *segment) bool { return s.last > o.read })
@@ -185,6 +186,7 @@ func (o *Outbox) land(e *Entry, count *int64) {
 		return
 	}
 	e.acked = true
+	o.ahead++
 	*count++
 	o.finish(e)
 	n := 0
@@ -192,7 +194,7 @@ func (o *Outbox) land(e *Entry, count *int64) {
 		o.mark = o.flying[n].Seq
 		n++
 	}
-	o.flying = slices.Delete(o.flying, 0, n)
+	o.flying, o.ahead = slices.Delete(o.flying, 0, n), o.ahead-n
 }
 
 // Settle writes down what is acknowledged, for a process that is killed, and

@@ -41,6 +41,10 @@ const (
 	maxSegment  = 4 << 20
 	segments    = 64 // that a full outbox has at least, if they are not minSegment
 	quarantined = 4  // damaged files that are kept
+
+	// maxAhead is how many messages may be acknowledged before one that was read
+	// earlier is: they are in memory, and after a kill they are sent again.
+	maxAhead = 1024
 )
 
 // A Message is what Put keeps.
@@ -88,7 +92,8 @@ type Outbox struct {
 	list    []*segment
 	latest  map[uint64]place // hash of a topic to its newest message
 	seed    maphash.Seed
-	flying  []*Entry // read and not acknowledged, in order
+	flying  []*Entry // read and not acknowledged, in order, with those acknowledged out of turn
+	ahead   int      // of them acknowledged
 	read    uint64   // the newest message read
 	mark    uint64   // every message up to it is done with
 	stat    Status

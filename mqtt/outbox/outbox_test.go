@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile/powercut"
@@ -77,6 +78,40 @@ func TestMessagesComeBackInOrderUntilTheyAreAcknowledged(t *testing.T) {
 	}
 	if got, _ := read(t, reopen(o), 100); !slices.Equal(got, []string{"a=10"}) {
 		t.Errorf("in the end: %v", got)
+	}
+}
+
+// TestMessagesAcknowledgedOutOfTurnAreBounded at a broker that leaves one out:
+// what is remembered of the others, and what a kill has sent twice.
+func TestMessagesAcknowledgedOutOfTurnAreBounded(t *testing.T) {
+	o := &Outbox{Dir: t.TempDir(), MaxBytes: 1 << 20}
+	for range 8 {
+		var g errgroup.Group
+		for range 400 {
+			g.Go(func() error { return o.Put(Message{Topic: "a"}) })
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, first := read(t, o, 1)
+	n := 0
+	for {
+		_, more := read(t, o, 100)
+		if len(more) == 0 {
+			break
+		}
+		for _, e := range more {
+			o.Ack(e)
+		}
+		n += len(more)
+	}
+	if n < maxAhead || n > maxAhead+100 {
+		t.Errorf("%d read beyond the one that is not acknowledged", n)
+	}
+	o.Ack(first[0])
+	if more, _ := read(t, o, 1<<20); len(more) != 8*400-1-n {
+		t.Errorf("%d read then, %d before", len(more), n)
 	}
 }
 
