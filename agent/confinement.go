@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 // writable are the directories that the agent and the programs that it starts
 // write in, under these settings.
 func writable(c conf.Config) []string {
-	dirs := []string{"/tmp", "/var/tmp", c.Paths.State, c.Paths.Run, c.Paths.Spool, filepath.Dir(c.Paths.Identity)}
+	dirs := []string{"/tmp", "/var/tmp", os.TempDir(), c.Paths.State, c.Paths.Run, c.Paths.Spool, filepath.Dir(c.Paths.Identity)}
 	if target, err := filepath.EvalSymlinks(c.Paths.Identity); err == nil {
 		dirs = append(dirs, filepath.Dir(target))
 	}
@@ -38,6 +39,10 @@ func (r *runner) confine() {
 		return
 	}
 	c, _, _ := r.settings.Get()
+	// What is missing now could not be made afterwards. Who needs it says what is wrong with it.
+	_ = os.MkdirAll(c.Paths.State, 0o700)
+	_ = os.MkdirAll(c.Paths.Run, 0o755)
+	_ = os.MkdirAll(c.Paths.Spool, 0o755)
 	dirs := writable(c.Config)
 	abi, err := r.Confine(dirs...)
 	if err != nil {

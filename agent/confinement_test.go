@@ -3,6 +3,8 @@ package agent
 import (
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,8 +16,12 @@ func TestWritingIsConfinedToWhatTheSettingsName(t *testing.T) {
 	gw := newGateway(t, cloudtest.New(cloudtest.Options{}))
 	var asked []string
 	r := &runner{Options: Options{Log: slog.New(slog.DiscardHandler), Confine: func(dirs ...string) (int, error) { asked = dirs; return 3, nil }}}
+	gw.conf.Paths.State = filepath.Join(gw.dir, "none", "yet")
 	r.settings.Set(settings{Config: gw.conf})
 	r.confine()
+	if _, err := os.Stat(gw.conf.Paths.State); err != nil {
+		t.Errorf("could never be made: %v", err)
+	}
 	for _, dir := range []string{gw.conf.Paths.State, gw.conf.Paths.Run, gw.conf.Paths.Spool, gw.dir} {
 		if !slices.Contains(asked, dir) {
 			t.Errorf("%s is not among %q", dir, asked)
