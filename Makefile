@@ -77,7 +77,7 @@ dist: ## the source with vendor/ as a reproducible archive, for Yocto
 release: ## everything from the tag of this commit, signed: KEY=minisign secret key
 	packaging/release/release
 
-man: ## the man pages, from the commands and the settings
+man: ## the man pages, docs/settings.md and the status's schema, from the code
 	go run ./docs/man
 
 integration: build ## the built agent against Mosquitto and nginx over TLS, and against 200 kill -9

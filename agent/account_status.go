@@ -26,6 +26,8 @@ func (g *generation) accountsStatus() []local.Account {
 		if s.Failures > 0 || !s.Token.IsZero() {
 			a.NextTry = s.NextTry
 		}
+		state, r := g.clock.State()
+		a.Since = g.standings.of(acc.Name).since(a.State, r, state.Now(r))
 		a.Deliveries = deliveriesStatus(acc.delivery)
 		if opens := acc.Closed(); !opens.IsZero() {
 			a.LimitedUntil = acc.Time().Add(time.Until(opens))

@@ -54,7 +54,8 @@ type runner struct {
 	confined   []string // where the process may write; nil: anywhere
 	processors processors
 	tokens     account.Store
-	standing   spell // of the token's state
+	standing   spell  // of the token's state
+	standings  spells // of the states of the other accounts' tokens
 }
 
 // Run runs the agent until ctx is done. The settings of one generation never

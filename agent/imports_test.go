@@ -23,7 +23,7 @@ var (
 		"conf", "mqtt", "ota", "systemd"}
 	// The simulated cloud and what only tests and the simulator need.
 	testOnly = []string{module + "/agent/cloudtest", "github.com/mochi-mqtt/server/v2", "github.com/golang-jwt/jwt/v5",
-		"github.com/rogpeppe/go-internal/testscript", "pgregory.net/rapid", "golang.org/x/oauth2", module + "/agent/atomicfile/powercut", "testing"}
+		"github.com/rogpeppe/go-internal/testscript", "github.com/santhosh-tekuri/jsonschema/v6", "pgregory.net/rapid", "golang.org/x/oauth2", module + "/agent/atomicfile/powercut", "testing"}
 )
 
 // A pkg is what go list says of a package, its tests left out.

@@ -37,3 +37,22 @@ func (s *spell) since(state string, r clock.Reading, now time.Time) time.Time {
 	}
 	return s.told
 }
+
+// spells are the spells of several things, by their names.
+type spells struct {
+	mu  sync.Mutex
+	all map[string]*spell
+}
+
+// of is the spell of one of them.
+func (s *spells) of(name string) *spell {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[string]*spell{}
+	}
+	if s.all[name] == nil {
+		s.all[name] = &spell{}
+	}
+	return s.all[name]
+}

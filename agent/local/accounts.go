@@ -6,8 +6,9 @@ import "time"
 type Account struct {
 	Account         string    `json:"account"`
 	Profile         string    `json:"profile"`
-	Kind            string    `json:"kind"`  // exchange-expired, relogin, rotate or extend-in-place
-	State           string    `json:"state"` // as in Token
+	Kind            string    `json:"kind"`           // exchange-expired, relogin, rotate or extend-in-place
+	State           string    `json:"state"`          // as in Token
+	Since           time.Time `json:"since,omitzero"` // when State began, as far as this process knows
 	Reason          string    `json:"reason,omitempty"`
 	Tail            string    `json:"tail,omitempty"` // the token's last 6 characters
 	Expires         time.Time `json:"expires,omitzero"`
@@ -49,7 +50,7 @@ func (d Delivery) tidy() Delivery {
 }
 
 func (a Account) tidy() Account {
-	for _, t := range []*time.Time{&a.Expires, &a.RenewAt, &a.PointOfNoReturn, &a.LastRenewal, &a.NextTry, &a.LimitedUntil} {
+	for _, t := range []*time.Time{&a.Since, &a.Expires, &a.RenewAt, &a.PointOfNoReturn, &a.LastRenewal, &a.NextTry, &a.LimitedUntil} {
 		*t = wireTime(*t)
 	}
 	deliveries := make([]Delivery, 0, len(a.Deliveries)) // not the caller's

@@ -31,6 +31,7 @@ func TestScripts(t *testing.T) {
 		Dir:           "testdata",
 		UpdateScripts: os.Getenv("UPDATE") != "",
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("TZ", "UTC")
 			env.Setenv("SOCKET", filepath.Join(env.WorkDir, "agent.sock"))
 			return nil
 		},

@@ -1,5 +1,5 @@
-// Man writes the manual pages: `go run ./docs/man` after a change of a command
-// or a setting. What the program knows is generated, from the command tree and
+// Man writes the manual pages, docs/settings.md and docs/status.schema.json:
+// `go run ./docs/man` after a change of a command, a setting or the status. What the program knows is generated, from the command tree and
 // the table of settings; what it cannot know stands in pages/.
 package main
 
@@ -43,6 +43,16 @@ func write(dir string) error {
 	}
 	for name, text := range all {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	root := filepath.Join(dir, "..", "..")
+	all, err = documents(root)
+	if err != nil {
+		return err
+	}
+	for name, text := range all {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

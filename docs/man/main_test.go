@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,6 +32,27 @@ func TestPagesAreUpToDate(t *testing.T) {
 		}
 		if string(got) != want {
 			t.Errorf("%s is out of date: go run ./docs/man", name)
+		}
+	}
+}
+
+func TestDocumentsAreUpToDate(t *testing.T) {
+	all, err := documents("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range all {
+		got, err := os.ReadFile(filepath.Join("../..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != want {
+			t.Errorf("%s is out of date: go run ./docs/man", name)
+		}
+	}
+	for _, s := range slices.Concat(conf.Settings(), conf.InstallSettings()) {
+		if !strings.Contains(all["docs/settings.md"], "\n| `"+s.Key+"` |") {
+			t.Errorf("docs/settings.md does not tell of %s.%s", s.Section, s.Key)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,15 +42,7 @@ func (p *Program) accountsCommand() *cobra.Command {
 
 // account writes one account, its name at the left.
 func (p *page) account(a local.Account) {
-	state := cmp.Or(a.State, "unknown")
-	if !a.Expires.IsZero() {
-		verb := ", expires "
-		if a.Expires.Before(p.now) {
-			verb = ", expired "
-		}
-		state += verb + timeText(a.Expires, p.now)
-	}
-	p.row(a.Account, state)
+	p.row(a.Account, accountState(a, p.now))
 	p.row("  profile", a.Profile+" ("+a.Kind+")")
 	p.row("  reason", a.Reason)
 	if a.Tail != "" {
@@ -83,7 +76,38 @@ func delivery(d local.Delivery) string {
 	return text
 }
 
-// otherAccounts are the accounts of a status that can fail on their own.
-func otherAccounts(s local.Status) []local.Account {
-	return slices.DeleteFunc(slices.Clone(s.Accounts), func(a local.Account) bool { return a.Account == local.DeviceAccount })
+// accounts writes the accounts beside the device's own, whose token has rows of
+// its own, and of each delivery that fails or waits why.
+func (p *page) accounts(all []local.Account) {
+	others := slices.DeleteFunc(slices.Clone(all), func(a local.Account) bool { return a.Account == local.DeviceAccount })
+	text := "the device's own alone"
+	if len(others) > 0 {
+		text = countOf(len(others), "account") + " beside the device's own"
+	}
+	p.row("Accounts", text)
+	for _, a := range all {
+		if a.Account != local.DeviceAccount {
+			p.row("  "+cutText(oneLine(a.Account), indent-3), accountState(a, p.now))
+			p.row("", a.Reason)
+			p.row("  missing", a.Missing)
+		}
+		for _, d := range a.Deliveries {
+			if d.State != "delivered" {
+				p.row("  "+cutText(oneLine(d.ID), indent-3), delivery(d))
+			}
+		}
+	}
+}
+
+// accountState is an account's state and until when it holds.
+func accountState(a local.Account, now time.Time) string {
+	state := cmp.Or(a.State, "unknown")
+	if !a.Expires.IsZero() {
+		verb := ", expires "
+		if a.Expires.Before(now) {
+			verb = ", expired "
+		}
+		state += verb + timeText(a.Expires, now)
+	}
+	return state
 }

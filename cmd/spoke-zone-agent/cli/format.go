@@ -63,13 +63,13 @@ func units(large int, unit string, small int, smallUnit string) string {
 	return fmt.Sprintf("%d %s %d %s", large, unit, small, smallUnit)
 }
 
-// timeText is a time for people, and how far away it is.
+// timeText is a time for people, in the gateway's zone, and how far away it is.
 func timeText(t, now time.Time) string {
 	away := "in " + spanText(t.Sub(now))
 	if t.Before(now) {
 		away = spanText(now.Sub(t)) + " ago"
 	}
-	return t.UTC().Format("2006-01-02 15:04 UTC") + " (" + away + ")"
+	return t.Local().Format("2006-01-02 15:04 MST") + " (" + away + ")"
 }
 
 // writeJSON writes v for people who pipe it and for programs.

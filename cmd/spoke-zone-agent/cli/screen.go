@@ -13,15 +13,16 @@ import (
 
 // The screen is for the narrowest terminal that is still met: a serial console.
 const (
-	columns = 80
-	indent  = 13 // of the text beside a label
+	defaultColumns = 80
+	indent         = 13 // of the text beside a label
 )
 
 // A page is a screen being written: labels at the left, text beside them.
 type page struct {
 	strings.Builder
-	now  time.Time // by the clock of the times on it
-	left int       // where the text begins; indent if zero
+	now     time.Time // by the clock of the times on it
+	left    int       // where the text begins; indent if zero
+	columns int       // defaultColumns if zero
 }
 
 // row writes text beside label, broken between words where the line ends. No
@@ -34,7 +35,7 @@ func (p *page) row(label, text string) {
 	left := cmp.Or(p.left, indent)
 	line := fmt.Sprintf("%-*s %s", left-1, oneLine(label), words[0])
 	for _, word := range words[1:] {
-		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns {
+		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > cmp.Or(p.columns, defaultColumns) {
 			p.WriteString(line + "\n")
 			line = strings.Repeat(" ", left-1)
 		}
@@ -51,27 +52,33 @@ func (p *page) at(label string, t time.Time, more ...string) {
 }
 
 // screen is s for people, as of now by the system's clock.
-func screen(s local.Status, now time.Time) string {
-	p := &page{now: now}
+func screen(s local.Status, now time.Time) string { return screenIn(s, now, defaultColumns) }
+
+// screenIn is screen for a terminal with that many columns.
+func screenIn(s local.Status, now time.Time, columns int) string {
+	p := &page{now: now, columns: columns}
+	cloud := now.Add(span(s.Clock.ServerOffset)) // the times of tokens are by the cloud's clock
 	p.head(s)
 	for _, problem := range s.Problems {
 		p.row("  problem", problem)
 	}
-	cloud := &page{now: now.Add(span(s.Clock.ServerOffset))} // the times of the token are by the cloud's clock
-	cloud.token(s.Token)
-	p.WriteString(cloud.String())
+	p.as(cloud, func() { p.token(s.Token) })
 	p.mqtt(s.MQTT)
-	cloud = &page{now: cloud.now}
-	for _, a := range otherAccounts(s) {
-		cloud.account(a)
-	}
-	p.WriteString(cloud.String())
 	p.outbox(s.Outbox)
+	p.as(cloud, func() { p.accounts(s.Accounts) })
 	p.telemetry(s)
 	p.updates(s.OTA)
 	p.uploads(s.Upload)
 	p.clock(s.Clock)
 	return p.String()
+}
+
+// as has write tell times as of another clock's now.
+func (p *page) as(now time.Time, write func()) {
+	was := p.now
+	p.now = now
+	write()
+	p.now = was
 }
 
 func (p *page) head(s local.Status) {
@@ -86,7 +93,7 @@ func (p *page) head(s local.Status) {
 	if !s.Started.IsZero() {
 		head = append(head, "up "+spanText(p.now.Sub(s.Started)))
 	}
-	p.WriteString(cutText(oneLine(strings.Join(head, ", ")), columns) + "\n")
+	p.WriteString(cutText(oneLine(strings.Join(head, ", ")), cmp.Or(p.columns, defaultColumns)) + "\n")
 	p.row("  settings", s.Settings.Error)
 	p.row("  identity", s.Identity.Error)
 }
@@ -102,9 +109,12 @@ func (p *page) token(t local.Token) {
 	}
 	p.row("Token", state)
 	p.row("  reason", t.Reason)
-	p.row("  subject", t.Subject)
 	if t.Tail != "" {
-		p.row("  ends in", t.Tail)
+		subject := ""
+		if t.Subject != "" {
+			subject = " (subject " + t.Subject + ")"
+		}
+		p.row("  ends in", t.Tail+subject)
 	}
 	p.at("  renew at", t.RenewAt)
 	p.at("  no return", t.PointOfNoReturn, spentText(t.Spent)...)
@@ -130,8 +140,11 @@ func (p *page) mqtt(m local.MQTT) {
 		state += " since " + timeText(m.Since, p.now)
 	}
 	p.row("MQTT", state)
-	p.row("  broker", m.Broker)
-	p.row("  client id", m.ClientID)
+	broker := m.Broker
+	if m.ClientID != "" {
+		broker += " as " + m.ClientID
+	}
+	p.row("  broker", broker)
 	p.at("  next try", m.NextTry, fmt.Sprintf("attempt %d", m.Attempt))
 	p.row("  refused", strings.Join(m.RefusedFilters, " "))
 	p.row("  error", m.Error)
@@ -139,10 +152,7 @@ func (p *page) mqtt(m local.MQTT) {
 }
 
 func (p *page) outbox(o local.Outbox) {
-	if o == (local.Outbox{}) {
-		return
-	}
-	p.row("Outbox", fmt.Sprintf("%s (%s), %d delivered, %d dropped", countOf(o.Messages, "message"), bytesText(o.Bytes), o.Delivered, o.Dropped))
+	p.row("Outbox", fmt.Sprintf("%s (%s), %d delivered, %d dropped", countOf(o.Messages, "message")+" "+wait(o.Messages), bytesText(o.Bytes), o.Delivered, o.Dropped))
 	p.at("  oldest", o.Oldest)
 	p.row("  error", o.Error)
 }
@@ -156,6 +166,7 @@ func (p *page) updates(modules []local.Module) {
 	for _, m := range modules {
 		p.row("  "+cutText(oneLine(m.Module), indent-3), moduleText(m))
 		p.row("", m.Reason)
+		p.row("", m.Waits)
 		p.row("", m.Error)
 	}
 }

@@ -82,7 +82,7 @@ func TestScreensFitTheTerminal(t *testing.T) {
 			if !whole || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
 				t.Fatalf("line %q is not plain text", line)
 			}
-			if n := utf8.RuneCountInString(line); n > columns && strings.Contains(strings.TrimSpace(line[min(indent, len(line)):]), " ") {
+			if n := utf8.RuneCountInString(line); n > defaultColumns && strings.Contains(strings.TrimSpace(line[min(indent, len(line)):]), " ") {
 				t.Fatalf("line %q has %d columns", line, n)
 			}
 		}

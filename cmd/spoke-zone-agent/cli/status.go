@@ -19,15 +19,20 @@ func (p *Program) statusCommand() *cobra.Command {
 	var asJSON, watch bool
 	cmd := p.talks(&cobra.Command{
 		Use:   "status",
-		Short: "Show the state of the token, the session, updates, uploads and the clock",
+		Short: "Show how every part of the agent is, on one screen",
 		Long: "Show on one screen how the agent is. With --watch the screen follows each change\n" +
-			"until it is interrupted. With --json the same is printed for programs; both\n" +
-			"together print one line of JSON a change.",
+			"until it is interrupted; what changed within 5 s is marked with an asterisk. With\n" +
+			"--json the same is printed for programs (docs/status.schema.json); both together\n" +
+			"print one line of JSON a change. There are no colours where NO_COLOR is set, TERM is\n" +
+			"dumb or the output is no terminal.",
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			show := p.showScreen(watch)
 			if asJSON {
 				show = p.showJSON(watch)
+			}
+			if watch && !asJSON && moves(p.Out) {
+				return said(cmd, p.followLive(cmd.Context()))
 			}
 			if watch {
 				return said(cmd, p.watch(cmd.Context(), show))
@@ -75,16 +80,18 @@ func (p *Program) showJSON(compact bool) func(local.Status) error {
 	return func(s local.Status) error { return writeJSON(p.Out, s) }
 }
 
-// showScreen draws over the screen before it, if that is on a terminal.
+// showScreen writes the screen, and between two of a watch that are on no
+// terminal an empty line.
 func (p *Program) showScreen(again bool) func(local.Status) error {
 	before := ""
 	return func(s local.Status) error {
-		text := screen(s, p.clock())
-		if again && isTerminal(p.Out) {
-			text = "\x1b[H\x1b[2J" + text
+		columns, _ := p.size()
+		text := screenIn(s, p.clock(), min(max(columns, leastColumns), defaultColumns))
+		if coloured(p.Out) {
+			text = paint(text)
 		}
 		_, err := fmt.Fprint(p.Out, before, text)
-		if !isTerminal(p.Out) {
+		if again {
 			before = "\n"
 		}
 		return err

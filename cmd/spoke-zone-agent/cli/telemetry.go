@@ -9,38 +9,48 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 )
 
-// telemetry writes of the commands, the level of diagnostics, the location and
-// the bridge what is not as it is on every gateway.
+// telemetry writes of the commands, the level of diagnostics, the location and,
+// if there is one, the bridge.
 func (p *page) telemetry(s local.Status) {
 	c, d, l := s.Commands, s.Diagnostics, s.Location
-	if all := c.Done + c.Failed + c.Ignored + c.Dropped + c.Unknown + c.Queued + len(c.Running); all > 0 {
-		p.row("Commands", fmt.Sprintf("%d done, %d failed, %d unknown, %d ignored, %d dropped", c.Done, c.Failed, c.Unknown, c.Ignored, c.Dropped))
-		p.row("  running", strings.Join(c.Running, " "))
-		if c.LastError != "" {
-			p.row("  last", c.Last+": "+c.LastError)
-		}
+	text := "none yet"
+	if c.Done+c.Failed+c.Ignored+c.Dropped+c.Unknown+c.Queued+len(c.Running) > 0 {
+		text = fmt.Sprintf("%d done, %d failed, %d unknown, %d ignored, %d dropped", c.Done, c.Failed, c.Unknown, c.Ignored, c.Dropped)
 	}
+	p.row("Commands", text)
+	p.row("  running", strings.Join(c.Running, " "))
+	if c.LastError != "" {
+		p.row("  error", c.Last+": "+c.LastError)
+	}
+	text = cmp.Or(d.Level, "unknown")
 	if !d.Until.IsZero() {
-		text := "level " + d.Level + ", debug level " + d.DebugLevel
+		text += ", debug level " + d.DebugLevel
 		if d.Broadcast > 0 {
 			text += ", broadcast every " + spanText(span(d.Broadcast))
 		}
-		p.row("Diagnostics", text)
-		p.at("  until", d.Until)
+		text += ", until " + timeText(d.Until, p.now)
 	}
-	if l.Fix || !l.Published.IsZero() {
-		text := "no fix"
-		if l.Fix {
-			text = "known"
-		}
-		p.row("Location", text+" ("+l.Source+")")
-		p.at("  published", l.Published)
-		p.row("  error", l.Error)
-	}
+	p.row("Diagnostics", text)
+	p.row("  error", d.Error)
+	p.location(l)
 	if b := s.Bridge; b != nil {
 		p.row("Bridge", b.State+", "+b.File)
 		p.row("  error", b.Error)
 	}
+}
+
+func (p *page) location(l local.Location) {
+	switch {
+	case l.Source == "off" || l.Source == "":
+		p.row("Location", "off")
+		return
+	case l.Fix:
+		p.row("Location", "known ("+l.Source+")")
+	default:
+		p.row("Location", "no fix ("+l.Source+")")
+	}
+	p.at("  published", l.Published)
+	p.row("  error", l.Error)
 }
 
 // whyCommands tells of the cloud's commands and of diagnostics.
@@ -49,12 +59,12 @@ func whyCommands(s local.Status, now time.Time) []string {
 	c, d := s.Commands, s.Diagnostics
 	t.say(c.Last == "" && c.Unknown == 0, "The cloud has sent no command since the agent started")
 	t.say(len(c.Running) > 0, "Running: %s", strings.Join(c.Running, " "))
-	t.say(c.Queued > 0, "%s %s for its turn: of one command one runs at a time", countOf(c.Queued, "message"), waits(c.Queued))
+	t.say(c.Queued > 0, "%s %s for its turn: of one command one runs at a time", countOf(c.Queued, "message"), wait(c.Queued))
 	t.say(c.Last != "" && c.LastError == "", "The last command, %s, was done at %s", c.Last, t.at(c.LastAt))
 	t.say(c.LastError != "", "The last command, %s, failed at %s: %s", c.Last, t.at(c.LastAt), c.LastError)
 	t.say(c.Unknown > 0, "%s named no command: each needs a section [command.NAME] in the settings or a program in paths.commands", countOf(c.Unknown, "message"))
-	t.say(c.Ignored > 0, "%s ignored, as kept by the broker and perhaps old: see command.NAME.retained in the settings", were(c.Ignored))
-	t.say(c.Dropped > 0, "%s dropped because too many waited", were(c.Dropped))
+	t.say(c.Ignored > 0, "%s ignored, as kept by the broker and perhaps old: see command.NAME.retained in the settings", were(c.Ignored, "message"))
+	t.say(c.Dropped > 0, "%s dropped because too many waited", were(c.Dropped, "message"))
 	t.say(!d.Until.IsZero(), "The cloud has set the level of diagnostics to %s; it falls back to normal at %s", d.Level, t.at(d.Until))
 	t.say(d.Level == "debug-only", "Until then nothing but diagnostics is published: messages of QoS 1 wait on disk")
 	t.say(d.Broadcast > 0, "The gateway's figures are broadcast every %s", spanText(span(d.Broadcast)))
@@ -72,17 +82,10 @@ func whyLocation(s local.Status, now time.Time) []string {
 	return t.said
 }
 
-func waits(n int) string {
+// were is a number of things that something happened to.
+func were(n int, thing string) string {
 	if n == 1 {
-		return "waits"
+		return "1 " + thing + " was"
 	}
-	return "wait"
-}
-
-// were is a number of messages that something happened to.
-func were(n int) string {
-	if n == 1 {
-		return "1 message was"
-	}
-	return fmt.Sprintf("%d messages were", n)
+	return countOf(n, thing) + " were"
 }

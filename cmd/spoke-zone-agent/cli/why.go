@@ -22,6 +22,8 @@ var reasons = []struct {
 	{"mqtt", "MQTT", whyMQTT},
 	{"ota", "Updates", whyOTA},
 	{"upload", "Uploads", whyUpload},
+	{"accounts", "Accounts", whyAccounts},
+	{"deliveries", "Deliveries", whyDeliveries},
 	{"commands", "Commands", whyCommands},
 	{"location", "Location", whyLocation},
 }
@@ -58,7 +60,11 @@ func why(s local.Status, now time.Time, topics ...string) string {
 	p := &page{}
 	for _, r := range reasons {
 		if len(topics) == 0 || topics[0] == r.topic {
-			p.row(r.label, strings.Join(r.tell(s, now), " "))
+			label := r.label
+			for item := range strings.SplitSeq(strings.Join(r.tell(s, now), " "), nextItem) {
+				p.row(label, item)
+				label = ""
+			}
 		}
 	}
 	return p.String()
@@ -66,12 +72,22 @@ func why(s local.Status, now time.Time, topics ...string) string {
 
 // sentence makes text one: a capital at its front, a stop at its end.
 func sentence(format string, args ...any) string {
-	text := strings.TrimRight(strings.TrimSpace(fmt.Sprintf(format, args...)), ".")
+	text := strings.TrimRight(strings.TrimSpace(strings.ReplaceAll(fmt.Sprintf(format, args...), nextItem, "?")), ".")
 	if text == "" {
 		return ""
 	}
 	first, size := utf8.DecodeRuneInString(text)
 	return string(unicode.ToUpper(first)) + text[size:] + "."
+}
+
+// nextItem stands before a sentence that begins in a new line.
+const nextItem = "\f"
+
+// item begins a new line, but for the first.
+func (t *story) item() {
+	if len(t.said) > 0 {
+		t.said = append(t.said, nextItem)
+	}
 }
 
 // A story is sentences being told.

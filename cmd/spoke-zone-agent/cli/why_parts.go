@@ -21,7 +21,7 @@ var causes = map[string]string{
 // outbox tells what waits for the session.
 func (t *story) outbox(o local.Outbox) {
 	t.say(o.Messages > 0, "%s for the broker, on disk and in order", countOf(o.Messages, "message")+" "+wait(o.Messages))
-	t.say(o.Dropped > 0, "%s were dropped since the start, oldest first: see outbox.max_bytes and outbox.max_age in the settings", countOf(int(o.Dropped), "message"))
+	t.say(o.Dropped > 0, "%s dropped since the start, oldest first: see outbox.max_bytes and outbox.max_age in the settings", were(int(o.Dropped), "message"))
 	t.say(o.Error != "", "The disk takes no messages, so that only those are accepted that the broker takes at once: %s", o.Error)
 }
 
@@ -70,6 +70,7 @@ func whyOTA(s local.Status, now time.Time) []string {
 	t := &story{now: now}
 	t.say(len(s.OTA) == 0, "No updates are looked for, because the settings name no module: add a section [module.KEY] for each module of the model")
 	for _, m := range s.OTA {
+		t.item()
 		installed := "an unknown version"
 		if m.Installed != "" {
 			installed = "version " + m.Installed
@@ -100,14 +101,14 @@ func because(reason string) string {
 func whyUpload(s local.Status, now time.Time) []string {
 	t := &story{now: now}
 	u := s.Upload
-	t.say(u.Queued == 0, "No data file waits; %d were sent since the agent started", u.Sent)
+	t.say(u.Queued == 0, "No data file waits; %s sent since the agent started", were(int(u.Sent), "file"))
 	t.say(u.Queued > 0 && u.InFlight == "", "%s (%s) %s waited%s", countOf(u.Queued, "data file"), bytesText(u.QueuedBytes), have(u.Queued), t.since(u.Since))
 	t.say(u.InFlight != "", "The file %s has been on its way%s; with it the spool holds %s (%s)", u.InFlight, t.since(u.Since), countOf(u.Queued, "data file"), bytesText(u.QueuedBytes))
 	t.say(u.Error != "", "The last error: %s", u.Error)
 	t.say(u.Queued > 0 && s.Token.State == "none", "The cloud takes none without a token: see %s why token", Name)
 	t.next(u.NextTry, "")
-	t.say(u.Quarantined > 0, "%s were set aside, each with its reason beside it in quarantine under the state directory", countOf(int(u.Quarantined), "file"))
-	t.say(u.Dropped > 0, "%s were lost because the spool was full: see upload.max_spool in the settings", countOf(int(u.Dropped), "file"))
+	t.say(u.Quarantined > 0, "%s set aside, each with its reason beside it in quarantine under the state directory", were(int(u.Quarantined), "file"))
+	t.say(u.Dropped > 0, "%s lost because the spool was full: see upload.max_spool in the settings", were(int(u.Dropped), "file"))
 	return t.said
 }
 

@@ -60,8 +60,11 @@ func (t *story) valid(tok local.Token) {
 }
 
 func (t *story) stale(tok local.Token) {
-	t.say(true, "The token has not been renewed in %s, the last at %s: %s", countOf(tok.Attempt, "attempt"),
-		t.at(tok.LastErrorAt), cmp.Or(tok.LastError, tok.Reason))
+	last := ""
+	if !tok.LastErrorAt.IsZero() {
+		last = ", the last at " + t.at(tok.LastErrorAt)
+	}
+	t.say(true, "The token has not been renewed in %s%s: %s", countOf(tok.Attempt, "attempt"), last, cmp.Or(tok.LastError, tok.Reason))
 	t.say(!tok.Expires.IsZero() && tok.Expires.After(t.now), "It is used as before, and expires at %s", t.at(tok.Expires))
 	t.say(!tok.Expires.IsZero() && !tok.Expires.After(t.now), "It expired at %s; the cloud still renews it", t.at(tok.Expires))
 	t.next(tok.NextTry, "")
