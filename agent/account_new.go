@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
@@ -39,7 +40,8 @@ func (g *generation) newAccount(c conf.Account) (accountInForce, error) {
 	own.NotBefore(g.clock.Now())
 	trust := &tls.Config{RootCAs: pool, Time: own.TLSTime}
 	client := api.NewHTTPClient(trust, g.conf.Cloud.Timeout, g.Dial)
-	gate := &account.Gate{Limits: p.Limits}
+	gate := &account.Gate{Limits: p.Limits, Path: filepath.Join(dir, "gate"), Now: own.Now}
+	gate.Restore()
 	provider := &account.Provider{
 		Profile: p, Base: base, HTTP: client, Gate: gate,
 		Values: func(call profile.Call) (profile.Values, error) { return accountValues(c, call) },
@@ -51,7 +53,7 @@ func (g *generation) newAccount(c conf.Account) (accountInForce, error) {
 	}
 	keeper := &account.Keeper{
 		Provider:  provider,
-		Store:     &account.Store{Dir: dir, Profiled: true},
+		Store:     &account.Store{Dir: dir, Profiled: true, Subject: subjectOf(c, p, base)},
 		Schedule:  account.ShareSchedule,
 		Now:       func() time.Time { return g.accountTime(own) },
 		Known:     func() bool { return own.Learned() || g.timeKnown() },
@@ -62,6 +64,16 @@ func (g *generation) newAccount(c conf.Account) (accountInForce, error) {
 		Account: &account.Account{Name: c.Name, Profile: p, Base: base, HTTP: client, ByKey: provider.Key != nil, Keeper: keeper, Gate: gate},
 		Conf:    c, login: &account.Login{},
 	}, nil
+}
+
+// subjectOf names the cloud and who asks it. Where an account's settings lead
+// elsewhere now, the tokens that it had stay where they are.
+func subjectOf(c conf.Account, p profile.Profile, base *url.URL) string {
+	kind := "token"
+	if !c.APIKey.IsZero() {
+		kind = "key"
+	}
+	return fmt.Sprintf("%s %s %s user %q client %q", kind, p.Name, base, c.Username, c.ClientID)
 }
 
 // accountTime is the time of the account's cloud, or what comes closest to it.

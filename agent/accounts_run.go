@@ -79,6 +79,7 @@ func (g *generation) startAccount(ctx context.Context, group *errgroup.Group, ru
 	done := make(chan struct{})
 	group.Go(func() error {
 		defer close(done)
+		defer acc.Gate.Save()
 		var tasks errgroup.Group
 		tasks.Go(func() error { return acc.Keeper.Run(ctx) })
 		if acc.delivery != nil {

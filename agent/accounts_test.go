@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,9 +11,11 @@ import (
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
+	"github.com/spoke-zone/spoke-zone-agent/agent/account/profile"
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest"
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/beamery"
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
+	"github.com/spoke-zone/spoke-zone-agent/conf"
 )
 
 // until waits for what a file's change causes.
@@ -103,5 +106,25 @@ func TestAccountsFollowTheirFiles(t *testing.T) {
 	}
 	if err := g.renewAccount(t.Context(), "good"); err != nil || s.Count(host.KindIssue) != logins+1 {
 		t.Errorf("renew: %v, %d logins", err, s.Count(host.KindIssue))
+	}
+}
+
+// TestSubjectTellsCloudsAndUsersApart: what is stored for one must not reach
+// another.
+func TestSubjectTellsCloudsAndUsersApart(t *testing.T) {
+	at := &url.URL{Scheme: "https", Host: "one.example"}
+	was := conf.Account{Username: "u", ClientID: "c"}
+	p, _ := profile.ByName("placeos")
+	other, _ := profile.ByName("oauth2")
+	for what, got := range map[string]string{
+		"host":    subjectOf(was, p, &url.URL{Scheme: "https", Host: "two.example"}),
+		"path":    subjectOf(was, p, at.JoinPath("v1")),
+		"profile": subjectOf(was, other, at),
+		"user":    subjectOf(conf.Account{Username: "v", ClientID: "c"}, p, at),
+		"client":  subjectOf(conf.Account{Username: "u", ClientID: "d"}, p, at),
+	} {
+		if got == subjectOf(was, p, at) {
+			t.Errorf("another %s is the same subject", what)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account/profile"
+	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
 )
 
 // A Gate is the one rate limiter of an account, for the Keeper's own requests
@@ -18,6 +19,10 @@ import (
 type Gate struct {
 	Limits profile.Limits
 	Rand   func() float64 // for the wait beyond the reset, which has whole seconds
+
+	Path string           // a file that keeps a closed window closed over a restart; none if empty
+	FS   atomicfile.FS    // of Path; atomicfile.OS if nil
+	Now  func() time.Time // by which Path counts; time.Now if nil
 
 	mu     sync.Mutex
 	opens  time.Time     // by the monotonic clock; no request before
@@ -63,6 +68,14 @@ const maxClosed = time.Hour
 
 // Observe takes note of the answer to a request, nil if there was none.
 func (g *Gate) Observe(res *http.Response) {
+	if g.observe(res) {
+		g.Save()
+	}
+}
+
+// observe reports whether the window is closed for so long now that a restart
+// might fall into it.
+func (g *Gate) observe(res *http.Response) (long bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.busy = false
@@ -70,7 +83,7 @@ func (g *Gate) Observe(res *http.Response) {
 		if wait := g.Limits.Wait(res.StatusCode, res.Header, time.Now()); wait > 0 {
 			g.alone = true
 			if opens := time.Now().Add(wait + scale(jitter, g.rand())); opens.After(g.opens) {
-				g.opens = opens
+				g.opens, long = opens, wait >= keptFrom
 			}
 		} else if !time.Now().Before(g.opens) {
 			g.alone = false
@@ -80,6 +93,7 @@ func (g *Gate) Observe(res *http.Response) {
 		close(g.change)
 		g.change = nil
 	}
+	return long
 }
 
 // jitter is how long after a reset the first request waits at most.

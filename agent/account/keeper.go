@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -116,7 +117,13 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) start() {
 	var err error
 	k.began, k.spread = time.Now(), k.rand()
-	if k.slots, err = k.Store.load(k.Names); err != nil {
+	if k.Provider != nil && k.Provider.Key != nil {
+		return // the settings hold the key, and it may be another now
+	}
+	switch k.slots, err = k.Store.load(k.Names); {
+	case errors.Is(err, errOthers):
+		k.Log.Warn("tokens not taken up", "err", err)
+	case err != nil:
 		k.st.StoreError = err.Error()
 		k.Log.Error("stored tokens not usable", "err", err)
 	}

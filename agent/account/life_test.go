@@ -74,7 +74,8 @@ func (g *gateway) boot(t *testing.T) {
 	}}
 	own.Load()
 	rng := rand.New(rand.NewPCG(g.rng.Uint64(), 1))
-	gate := &Gate{Limits: g.profile.Limits}
+	gate := &Gate{Limits: g.profile.Limits, Path: "cred/gate", FS: g.disk, Now: own.Now}
+	gate.Restore()
 	client := &http.Client{Transport: g}
 	g.Account = &Account{Name: "test", Profile: g.profile, Base: base, HTTP: client, Gate: gate, ByKey: g.key != nil, Keeper: &Keeper{
 		Provider: &Provider{

@@ -51,13 +51,21 @@ type Store struct {
 	FS  atomicfile.FS // atomicfile.OS if nil
 
 	Profiled bool // its tokens come by a profile
+	// Subject says whose tokens they are: the cloud, and who asks it. Those that
+	// were stored for another are not loaded, since they would be sent to a
+	// cloud that is not theirs.
+	Subject string
 
 	newest *slots // what save was given last, durable or not
 }
 
+// errOthers means that the stored tokens are another subject's.
+var errOthers = errors.New("the stored tokens are those of another cloud or user")
+
 // record is slots on disk: the one place where tokens are written in full.
 type record struct {
 	Fmt  int    `json:"fmt"`
+	For  string `json:"for,omitempty"` // Store.Subject
 	Cur  string `json:"cur"`
 	Next string `json:"next,omitempty"`
 	Seen string `json:"seen,omitempty"`
@@ -111,6 +119,9 @@ func (s *Store) load(names Names) (slots, error) {
 	} else if err != nil {
 		return slots{}, fmt.Errorf("read stored tokens: %w", err)
 	}
+	if r.For != s.Subject {
+		return slots{}, errOthers
+	}
 	out := slots{Seen: r.Seen}
 	out.Cur, out.Next = restore(r.Cur, r.CurBeside, names), restore(r.Next, r.NextBeside, names)
 	return out, nil
@@ -118,7 +129,7 @@ func (s *Store) load(names Names) (slots, error) {
 
 func (s *Store) save(v slots) error {
 	s.newest = &v
-	r := record{Fmt: 1, Cur: v.Cur.Raw(), Next: v.Next.Raw(), Seen: v.Seen, CurBeside: besides(v.Cur, s.Profiled), NextBeside: besides(v.Next, s.Profiled)}
+	r := record{Fmt: 1, For: s.Subject, Cur: v.Cur.Raw(), Next: v.Next.Raw(), Seen: v.Seen, CurBeside: besides(v.Cur, s.Profiled), NextBeside: besides(v.Next, s.Profiled)}
 	if err := atomicfile.SaveRecord(s.fs(), s.path(), r); err != nil {
 		return fmt.Errorf("store tokens: %w", err)
 	}

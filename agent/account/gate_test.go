@@ -1,0 +1,90 @@
+package account
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/account/profile"
+	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile/powercut"
+)
+
+func answered(status int, headers ...string) *http.Response {
+	res := &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(""))}
+	for i := 0; i < len(headers); i += 2 {
+		res.Header.Set(headers[i], headers[i+1])
+	}
+	return res
+}
+
+// TestGateStaysClosedOverARestart: the process ends in a window that the cloud
+// has closed, in order or not, and with a clock that is set meanwhile.
+func TestGateStaysClosedOverARestart(t *testing.T) {
+	for name, c := range map[string]struct {
+		reset string
+		save  bool          // it ends in order
+		down  time.Duration // for so long
+		step  time.Duration // of the clock meanwhile
+		least time.Duration // until a request passes
+		most  time.Duration
+	}{
+		"killed":                {reset: "60", down: 5 * time.Second, least: 55 * time.Second, most: 56 * time.Second},
+		"in order":              {reset: "2", save: true, least: 2 * time.Second, most: 3 * time.Second},
+		"over":                  {reset: "60", down: 2 * time.Minute},
+		"clock set back":        {reset: "60", down: time.Second, step: -24 * time.Hour, least: 59 * time.Second, most: 61 * time.Second},
+		"clock set forward":     {reset: "60", down: time.Second, step: 24 * time.Hour},
+		"what no cloud may ask": {reset: "86400", down: time.Second, least: 59 * time.Minute, most: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				disk, step := powercut.New(), time.Duration(0)
+				boot := func() *Gate {
+					g := &Gate{Limits: profile.Limits{Reset: "X-Ratelimit-Reset"}, Path: "gate", FS: disk,
+						Now: func() time.Time { return time.Now().Add(step) }}
+					g.Restore()
+					return g
+				}
+				g := boot()
+				if err := g.Acquire(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				g.Observe(answered(http.StatusTooManyRequests, "X-Ratelimit-Reset", c.reset))
+				if c.save {
+					g.Save()
+				}
+				time.Sleep(c.down)
+				step = c.step
+				g, start := boot(), time.Now()
+				if err := g.Acquire(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if waited := time.Since(start); waited < c.least || waited > c.most {
+					t.Errorf("a request passed after %v; want %v to %v", waited, c.least, c.most)
+				}
+			})
+		})
+	}
+}
+
+// TestTokensStayWithTheirCloud: an account's file is changed to lead to another
+// cloud, and the tokens of the one before do not go there.
+func TestTokensStayWithTheirCloud(t *testing.T) {
+	disk := powercut.New()
+	one := &Store{Dir: "cred", FS: disk, Profiled: true, Subject: "token placeos https://one"}
+	if err := one.save(slots{Cur: Token{raw: "t", renewer: "r"}}); err != nil {
+		t.Fatal(err)
+	}
+	for subject, want := range map[string]string{one.Subject: "t", "token placeos https://other": "", "": ""} {
+		k := &Keeper{Store: &Store{Dir: "cred", FS: disk, Profiled: true, Subject: subject}, Provider: &Provider{Values: func(profile.Call) (profile.Values, error) { return nil, context.Canceled }},
+			Log: slog.New(slog.DiscardHandler)}
+		k.start()
+		if tok, _, _ := k.Newest(); tok.Raw() != want || k.slots.use().renewer == "r" != (want == "t") {
+			t.Errorf("%q has the token %q; want %q", subject, tok.Raw(), want)
+		}
+	}
+}
