@@ -32,8 +32,10 @@ func (g *generation) newSession(dialer *mqtt.Dialer) *mqtt.Session {
 			s, changed := g.diagnostics.State()
 			return s.Quiet(), changed
 		},
-		OnMessage: g.receive,
-		Log:       g.Log.With("task", "mqtt"),
+		BreakFirst:   g.refusesTakeovers(dialer.String()),
+		OnBreakFirst: func() { g.keepRefusal(dialer.String()) },
+		OnMessage:    g.receive,
+		Log:          g.Log.With("task", "mqtt"),
 	}
 }
 

@@ -31,7 +31,7 @@ type broker struct {
 	silent  bool                              // reads and answers nothing any more
 	stuck   chan struct{}                     // if not nil, nothing is read until it is closed
 	present bool                              // session present
-	second  string                            // a CONNECT beside one of the same client: "" ends that one; or refuse, close, close both, ignore
+	second  string                            // a CONNECT beside one of the same client: "" ends that one; or refuse, close, close both, ignore, kick, kick later
 
 	conns       []net.Conn
 	live        map[string]net.Conn // by client id
@@ -96,7 +96,7 @@ func (b *broker) answer(c net.Conn, p packets.ControlPacket) bool {
 		if before != nil && b.second == "ignore" {
 			return true
 		}
-		if before != nil && (b.second == "" || b.second == "close both") && (b.code == nil || b.code(p.Username) == 0) {
+		if before != nil && (b.second == "" || b.second == "close both" || strings.HasPrefix(b.second, "kick")) && (b.code == nil || b.code(p.Username) == 0) {
 			before.Close()
 		}
 		if before != nil && (b.second == "close" || b.second == "close both") {
@@ -118,6 +118,12 @@ func (b *broker) answer(c net.Conn, p packets.ControlPacket) bool {
 		}
 		ack.SessionPresent = b.present && ack.ReturnCode == 0
 		if ack.Write(c) != nil || ack.ReturnCode != 0 {
+			return false
+		}
+		if before != nil && b.second == "kick later" { // after SUBACK
+			time.AfterFunc(oustWindow/2, func() { c.Close() })
+		}
+		if before != nil && b.second == "kick" {
 			return false
 		}
 		return b.greet == nil || b.greet(c)

@@ -88,7 +88,7 @@ func (s *Session) open(ctx context.Context, a *attempt, old *link) (*link, endin
 	}
 	l.accepted, l.patience = time.Now(), max(time.Since(begun), leastPatience)
 	if old != nil {
-		l.accepted = old.accepted
+		l.taken, l.accepted = l.accepted, old.accepted
 	}
 	c.keep()
 	s.enforce(l)

@@ -15,11 +15,19 @@ import (
 // where CONNACK took longer.
 const leastPatience = 20 * time.Millisecond
 
+// A broker that closes connections so soon after they took over, so many times
+// in a row, accepts no takeover.
+const (
+	oustWindow = time.Second
+	oustTimes  = 2
+)
+
 // A link is a connection that carries messages.
 type link struct {
 	conn     *conn
 	client   paho.Client
 	accepted time.Time       // CONNACK, of the first of those that took over from each other
+	taken    time.Time       // CONNACK of this one; zero unless it took over from another
 	asked    <-chan struct{} // closed by Reconnect
 	slot     chan struct{}   // held while Publish writes, and while another connection is taking over
 	over     chan struct{}   // closed when the link is not in force any more
@@ -67,6 +75,9 @@ func (l *link) halt() {
 func (s *Session) enforce(l *link) {
 	if old := l.before; old != nil {
 		old.replaced = true
+		if !old.taken.IsZero() {
+			s.ousted = 0
+		}
 		s.note(func(st *Status) { st.Takeovers++ })
 		defer close(old.over)
 	}
@@ -115,9 +126,33 @@ func (s *Session) shut(l *link, err error) ending {
 	if l.before != nil {
 		l.before.conn.abort(errSuperseded)
 	}
+	s.oust(l, err)
 	e := ended(err, up)
 	e.link = l
 	return e
+}
+
+// oust takes into account that l ended because of err. A broker that accepts a
+// takeover and closes the connection at once, time after time, refuses it too.
+func (s *Session) oust(l *link, err error) {
+	switch early := time.Since(l.taken) <= oustWindow; {
+	case l.taken.IsZero():
+	case early && closedByPeer(err):
+		if s.ousted++; s.ousted == oustTimes {
+			s.giveUpTakeovers(err)
+		}
+	case !early:
+		s.ousted = 0
+	}
+}
+
+// giveUpTakeovers has each connection end before the next from now on.
+func (s *Session) giveUpTakeovers(err error) {
+	s.breakFirst = true
+	s.log().Warn("the broker accepts no second connection of the client: from now on the first is closed before", "err", err)
+	if s.OnBreakFirst != nil {
+		s.OnBreakFirst()
+	}
 }
 
 // replace has another connection with the newest credential take over from old,
@@ -149,8 +184,8 @@ func (s *Session) replace(ctx context.Context, old *link, a *attempt) (*link, en
 			return nil, s.shut(old, ctx.Err())
 		}
 		wait := r.after(e, s.draw())
-		if s.breakFirst = refusesTakeover(e, r.failures); s.breakFirst {
-			s.log().Warn("the broker accepts no second connection of the client: from now on the first is closed before", "err", e.err)
+		if refusesTakeover(e, r.failures) {
+			s.giveUpTakeovers(e.err)
 			return nil, s.shut(old, errSuperseded)
 		}
 		if next = time.Now().Add(wait); e.cause == CauseSuperseded {

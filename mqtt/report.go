@@ -44,7 +44,7 @@ func (s *Session) online(cred Credential, asked, refused []Filter) {
 	}
 	s.note(func(st *Status) {
 		st.State, st.Err, st.Cause, st.Attempt, st.NextTry = Online, "", "", 0, time.Time{}
-		st.OptionalLeft = s.optionalOff
+		st.OptionalLeft, st.BreakFirst = s.optionalOff, s.breakFirst
 		st.FiltersRefused = nil
 		for _, f := range cred.Filters {
 			if !f.Optional && s.told[f.Topic] {

@@ -53,6 +53,10 @@ type Session struct {
 	OnAccepted func(Credential)
 	OnRefused  func(Credential, error)
 
+	// OnBreakFirst is told that the broker accepts no takeover: BreakFirst is what
+	// the next Session for it should have. It is called from Run; may be nil.
+	OnBreakFirst func()
+
 	// Hold reports whether what is in the outbox has to wait there although there
 	// is a connection, and a channel that is closed when that changes. What has
 	// been sent before, and KeepNone, is not concerned. May be nil.
@@ -83,6 +87,7 @@ type Session struct {
 	told        map[string]bool // filters whose refusal has been logged
 	silent      time.Time       // when the last connection stopped carrying messages; zero before the first
 	breakFirst  bool            // the broker accepts no connection beside one of the same client
+	ousted      int             // connections in a row that took over and were closed at once
 	optionalOff bool            // leave optional filters out: the broker kicked us with them
 }
 

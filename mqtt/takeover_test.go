@@ -63,6 +63,54 @@ func TestRotationAtABrokerThatRefusesTakeovers(t *testing.T) {
 	}
 }
 
+// TestRotationAtABrokerThatEndsTheNewConnection counts that as a refusal once it
+// has happened again, whatever became of the connections between.
+func TestRotationAtABrokerThatEndsTheNewConnection(t *testing.T) {
+	for _, second := range []string{"kick", "kick later"} {
+		t.Run(second, func(t *testing.T) {
+			b := &broker{second: second}
+			told := 0
+			run(t, b, func(f *fixture) { f.OnBreakFirst = func() { told++ } }, func(t *testing.T, f *fixture) {
+				for i := range oustTimes {
+					pause(time.Hour)
+					if told > 0 || f.state().BreakFirst {
+						t.Fatalf("given up after %d", i)
+					}
+					f.token.Set(fmt.Sprint("new", i))
+				}
+				pause(time.Hour)
+				before := f.state()
+				f.token.Set("last")
+				pause(minGap)
+				st := f.state()
+				if told != 1 || !st.BreakFirst || st.State != Online || st.Connects != before.Connects+1 || st.Takeovers != before.Takeovers {
+					t.Errorf("told %d times, before %+v, now %+v", told, before, st)
+				}
+				f.publish(t, nil)
+			})
+		})
+	}
+}
+
+// TestBrokerThatRestartsAfterTakeoversRefusesNone as long as takeovers last.
+func TestBrokerThatRestartsAfterTakeoversRefusesNone(t *testing.T) {
+	b := new(broker)
+	run(t, b, nil, func(t *testing.T, f *fixture) {
+		for i := range 10 {
+			for _, user := range []string{"a", "b"} {
+				pause(10 * time.Minute)
+				f.token.Set(fmt.Sprint(user, i))
+			}
+			pause(oustWindow / 2)
+			b.drop()
+		}
+		pause(time.Hour)
+		if st := f.state(); st.State != Online || st.BreakFirst || st.Takeovers != 20 {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
 // TestRotationWithoutANetwork leaves the connection that there is alone.
 func TestRotationWithoutANetwork(t *testing.T) {
 	b := new(broker)
