@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,10 +19,10 @@ func TestBudgetIsKept(t *testing.T) {
 		g := newGateway(t, Fetch)
 		const limit, size = 3 << 20, 7 << 20
 		want := random(rand.New(rand.NewPCG(1, 1)), size)
-		known := true
+		var unknown atomic.Bool
 		g.change = func(m *Manager) {
 			m.Monthly = limit
-			m.Rules.Time = func() (time.Time, bool) { return time.Now(), known }
+			m.Rules.Time = func() (time.Time, bool) { return time.Now(), !unknown.Load() }
 		}
 		g.cloud.put(file("7", "1.1"), want)
 		g.start()
@@ -45,12 +46,12 @@ func TestBudgetIsKept(t *testing.T) {
 		if g.cloud.served > limit+bufferCount*bufferSize {
 			t.Errorf("%d bytes in a month of at most %d", g.cloud.served, limit)
 		}
-		known = false // it may be any month
+		unknown.Store(true) // it may be any month
 		time.Sleep(30 * 24 * time.Hour)
 		if g.cloud.served > limit+bufferCount*bufferSize {
 			t.Errorf("%d bytes while the month is unknown", g.cloud.served)
 		}
-		known = true
+		unknown.Store(false)
 		time.Sleep(60 * 24 * time.Hour)
 		if s := g.status(); s.Phase != Ready || s.SHA256 != digest(want) {
 			t.Errorf("three months later: %+v", s)

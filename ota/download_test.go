@@ -116,7 +116,7 @@ var rows = []func(*rand.Rand) (*Response, error){
 // was offered, or the refusal is clean.
 func TestDownloadTortureOfEveryReply(t *testing.T) {
 	ends := map[string]int{}
-	for round := range 1000 {
+	for round := range rounds(1000) {
 		r := rand.New(rand.NewPCG(21, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
 			want := random(r, 1+r.IntN(200_000))
@@ -166,14 +166,14 @@ func TestDownloadTortureOfEveryReply(t *testing.T) {
 			}
 		})
 	}
-	if ends["arrived"] < 100 || ends["refused"] < 50 {
+	if ends["arrived"] < rounds(100) || ends["refused"] < rounds(50) {
 		t.Errorf("one-sided: %v", ends)
 	}
 }
 
 // TestDownloadTorture cuts every connection, on servers of every kind.
 func TestDownloadTorture(t *testing.T) {
-	for round := range 120 {
+	for round := range rounds(120) {
 		r := rand.New(rand.NewPCG(2, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
 			want := random(r, 1+r.IntN(700_000))
@@ -232,7 +232,7 @@ func (r refusal) RetryAfter() time.Duration { return r.after }
 // TestDownloadDetectsSwap replaces the file while it is fetched: the payload is
 // the one or the other, never a mixture.
 func TestDownloadDetectsSwap(t *testing.T) {
-	for round := range 100 {
+	for round := range rounds(100) {
 		r := rand.New(rand.NewPCG(3, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
 			size := 100_000 + r.IntN(300_000)
@@ -280,7 +280,7 @@ func TestDownloadDetectsSwap(t *testing.T) {
 // call, many times in one download. What is fetched again after it is at most
 // what one checkpoint interval brought.
 func TestDownloadSurvivesKill(t *testing.T) {
-	for round := range 24 {
+	for round := range rounds(24) {
 		r := rand.New(rand.NewPCG(4, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
 			size := 4<<20 + r.IntN(6<<20)

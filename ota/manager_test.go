@@ -553,7 +553,7 @@ func (g *gateway) verified(r *room, id string) error {
 // releases come and go: in the end the newest one is at hand, whole, and nothing
 // else is.
 func TestManagerSurvivesPowerCuts(t *testing.T) {
-	for round := range 60 {
+	for round := range rounds(60) {
 		r := rand.New(rand.NewPCG(20, uint64(round)))
 		synctest.Test(t, func(t *testing.T) {
 			g := newGateway(t, Fetch)

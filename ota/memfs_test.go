@@ -435,3 +435,12 @@ func (f *memFile) Datasync() error        { return f.Sync() }
 func (f *memFile) WriteBack(_, _ int64)   {}
 func (f *memFile) Allocate(_ int64) error { return nil }
 func (f *memFile) Close() error           { return nil }
+
+// rounds is how often a random test is repeated: less under the race detector,
+// which looks for something else.
+func rounds(n int) int {
+	if raceEnabled {
+		return n / 4
+	}
+	return n
+}

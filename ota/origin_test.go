@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -193,9 +194,13 @@ func random(r *rand.Rand, n int) []byte {
 		// Every block is different, so that a hole or a shift shows.
 		block := data[i:min(n, i+64<<10)]
 		x := r.Uint64() | 1
-		for j := range block {
+		for len(block) >= 8 {
 			x = x*6364136223846793005 + 1442695040888963407
-			block[j] = byte(x >> 56)
+			binary.LittleEndian.PutUint64(block, x^x>>32)
+			block = block[8:]
+		}
+		for j := range block {
+			block[j] = byte(x >> (8 * j))
 		}
 	}
 	return data
