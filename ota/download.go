@@ -70,6 +70,7 @@ type Download struct {
 	// when the server denies having it. Nil: it does not.
 	Listed   func(ctx context.Context) (bool, error)
 	MaxSize  int64          // bytes; 2 GiB if 0
+	Extra    int64          // bytes that must be free besides
 	Limit    *rate.Limiter  // nil for none; shared by all downloads
 	budget   *budget.Budget // nil for none; likewise
 	Progress func(Progress) // called at most 4 times a second, and around waits; may be nil

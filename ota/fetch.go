@@ -3,7 +3,6 @@ package ota
 import (
 	"context"
 	"errors"
-	"time"
 )
 
 // download starts fetching what is held.
@@ -14,7 +13,7 @@ func (w *worker) download(ctx context.Context) {
 	d := Download{
 		Dir: w.room.txn(), ID: f.ID, Open: w.m.Source.Open,
 		Listed:  func(ctx context.Context) (bool, error) { return w.m.Source.listed(ctx, f) },
-		MaxSize: w.m.MaxSize, Limit: w.m.limiter, budget: w.m.budget, Progress: w.progress, Wake: dl.wake,
+		MaxSize: w.m.MaxSize, Extra: w.room.rec.extra(), Limit: w.m.limiter, budget: w.m.budget, Progress: w.progress, Wake: dl.wake,
 		FS: w.m.FS, Rand: w.m.Rand, Log: w.log.With("version", f.Version),
 	}
 	w.log.Info("fetching", "version", f.Version)
@@ -76,7 +75,7 @@ func (w *worker) recordResult(r result) error {
 		w.log.Error("download given up", "version", version, "err", r.err)
 		d := denial{ID: w.room.held.ID, Version: version, Reason: failure.Error()}
 		if failure.Later || w.listing == "" {
-			d.Until = time.Now().UTC().Add(denyTime)
+			d.Until = w.m.moment().Wall.Add(denyTime)
 		} else {
 			d.Listing = w.listing
 		}

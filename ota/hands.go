@@ -46,13 +46,11 @@ func (w *worker) learn(ctx context.Context, ev event) (over bool) {
 		w.blame(err)
 		return true
 	}
-	if ev.kind == ended && ev.verb == HookCheck {
-		w.checked = ev.err == nil && ev.result.Code == HookOK
-	}
 	if now := w.room.rec; now.State != before {
 		w.log.Info("update", "version", now.To, "phase", now.State.String(), "was", before.String())
 	}
 	w.do(ctx, do)
+	w.heard(ctx, ev)
 	w.reveal()
 	if w.room.rec.State == Ready {
 		w.consider(ctx)
@@ -93,7 +91,7 @@ func (w *worker) consider(ctx context.Context) {
 	}
 	l := leave{
 		policy: w.mod.Policy, approved: w.room.rec.Approved, window: w.m.Rules.Window, now: w.m.serverTime(),
-		early: time.Until(w.notEarly), installer: w.m.Installer != nil,
+		early: time.Until(w.notEarly), installer: w.m.Installer != nil, foreign: w.room.rec.foreign(),
 	}
 	ok, why := l.granted()
 	if ok && w.m.Rules.Inhibited != nil {
@@ -107,6 +105,9 @@ func (w *worker) consider(ctx context.Context) {
 	}
 	w.m.show(w.index, func(s *ModuleStatus) { s.Waits = why })
 	if !ok || ctx.Err() != nil {
+		return
+	}
+	if w.inform(ctx) {
 		return
 	}
 	if !w.checked {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,26 +25,69 @@ type device struct {
 	running int
 	most    int
 	reboots int
-	absent  bool
+	absent  atomic.Bool
+	first   map[Verb][]Code          // the answers before those of answer
+	info    map[string]string        // what info says
+	busy    map[string]chan struct{} // by module: closed when what changes the system ends; it outlives the agent
+	last    *Result                  // of the newest install, durably
 }
 
+// Do runs a hook, which goes on when ctx ends.
 func (d *device) Do(ctx context.Context, v Verb, t Txn) (Result, error) {
-	d.mu.Lock()
-	d.calls = append(d.calls, string(v))
-	if v == HookInstall || v == HookCommit || v == HookRollback {
-		d.running++
-		d.most = max(d.most, d.running)
-		defer func() { d.mu.Lock(); d.running--; d.mu.Unlock() }()
-	}
-	code, absent := d.answer[v], d.absent
-	hold := d.hold
-	d.mu.Unlock()
-	if absent {
+	if d.absent.Load() {
 		return Result{}, ErrNoInstaller
 	}
+	ended := make(chan Result, 1)
+	busy := make(chan struct{})
+	d.set(func() {
+		d.calls = append(d.calls, string(v))
+		if v == HookInstall || v == HookCommit || v == HookRollback {
+			d.busy[t.Module] = busy
+			d.running++
+			d.most = max(d.most, d.running)
+		}
+		if v == HookInstall {
+			d.last = nil
+		}
+	})
+	go func() {
+		r := d.run(v, t)
+		d.set(func() {
+			if d.busy[t.Module] == busy {
+				delete(d.busy, t.Module)
+				d.running--
+			}
+			if v == HookInstall {
+				d.last = &r
+			}
+		})
+		close(busy)
+		ended <- r
+	}()
+	select {
+	case r := <-ended:
+		return r, nil
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	}
+}
+
+func (d *device) run(v Verb, t Txn) Result {
+	var code Code
+	var hold time.Duration
+	var settings map[string]string
+	d.set(func() {
+		code, hold = d.answer[v], d.hold
+		if list := d.first[v]; len(list) > 0 {
+			code, d.first[v] = list[0], list[1:]
+		}
+		if v == HookInfo {
+			settings = d.info
+		}
+	})
 	if v == HookInstall && hold > 0 {
 		t.Progress(40, "unpacking")
-		_ = sleep(ctx, hold, nil)
+		time.Sleep(hold)
 	}
 	switch {
 	case code != HookOK:
@@ -61,12 +105,34 @@ func (d *device) Do(ctx context.Context, v Verb, t Txn) (Result, error) {
 	case v == HookVerify && d.sick:
 		code = HookUnchanged
 	}
-	return Result{Code: code, Text: "said by " + string(v)}, nil
+	return Result{Code: code, Text: "said by " + string(v), Settings: settings}
 }
 
-func (d *device) Last(context.Context, Verb, Txn) (Result, bool, error) { return Result{}, false, nil }
-func (d *device) Running(context.Context, Txn) (<-chan struct{}, error) { return nil, nil }
-func (d *device) Reboot(context.Context, Txn) error                     { d.reboots++; return nil }
+func (d *device) set(change func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	change()
+}
+
+func (d *device) Last(context.Context, Verb, Txn) (r Result, ok bool, err error) {
+	d.set(func() {
+		if ok = d.last != nil; ok {
+			r = *d.last
+		}
+	})
+	return r, ok, nil
+}
+
+func (d *device) Running(_ context.Context, t Txn) (busy <-chan struct{}, err error) {
+	d.set(func() {
+		if c := d.busy[t.Module]; c != nil {
+			busy = c
+		}
+	})
+	return busy, nil
+}
+
+func (d *device) Reboot(context.Context, Txn) error { d.reboots++; return nil }
 
 func (d *device) did() string {
 	d.mu.Lock()
@@ -77,7 +143,7 @@ func (d *device) did() string {
 // installing is a gateway that can install, whose clocks are the bubble's.
 func installing(t *testing.T, policy Policy) (*gateway, *device) {
 	g := newGateway(t, policy)
-	d := &device{g: g, answer: map[Verb]Code{}}
+	d := &device{g: g, answer: map[Verb]Code{}, busy: map[string]chan struct{}{}}
 	begin := time.Now()
 	g.change = func(m *Manager) {
 		m.Installer = d
@@ -124,7 +190,7 @@ func TestUpdateIsInstalledProvenAndKept(t *testing.T) {
 		if waited := time.Since(up); waited < proveSettle || s.Held != nil || len(g.txns()) != 0 {
 			t.Errorf("after %v: %+v", waited, s)
 		}
-		if got, want := d.did(), "check probe install verify probe commit cleanup"; got != want {
+		if got, want := d.did(), "info check probe install verify probe commit cleanup"; got != want {
 			t.Errorf("called %s, want %s", got, want)
 		}
 		time.Sleep(10 * time.Minute)
@@ -259,7 +325,6 @@ func TestHookMayRefuse(t *testing.T) {
 	}{
 		{HookCheck, HookReject, "FAILED: the hook refuses it (REJECT): said by check"},
 		{HookCheck, HookWrongDevice, "FAILED: the hook refuses it (WRONG_DEVICE)"},
-		{HookCheck, 99, "FAILED: the hook refuses it (REJECT)"},
 		{HookInstall, HookDowngrade, "FAILED: the hook refuses it (DOWNGRADE): said by install"},
 		{HookInstall, HookUnchanged, "FAILED: not installed in 2 tries (UNCHANGED): said by install"},
 		{HookCommit, HookChanged, "FAILED: not made permanent in 8 tries"},
@@ -323,17 +388,13 @@ func TestUpdateWithoutAnAnswerIsNotGivenUp(t *testing.T) {
 		g.start()
 		defer func() { g.end() }()
 		g.until("installing", in(Installing))
-		d.mu.Lock()
-		d.absent = true
-		d.mu.Unlock()
+		d.absent.Store(true)
 		g.restart()
 		time.Sleep(time.Hour)
 		if s := g.status(); s.Phase != Installing || s.LastError != "no installer" {
 			t.Errorf("got %+v", s)
 		}
-		d.mu.Lock()
-		d.absent = false
-		d.mu.Unlock()
+		d.absent.Store(false)
 		g.until("over", outcomeIs("COMMITTED"))
 	})
 }

@@ -115,9 +115,9 @@ func (c Code) String() string {
 }
 
 // Meaning is what a code counts as for a verb: a code that the contract does not
-// know for it is the safe one. A check that failed oddly rejects, a probe finds
-// damage, a rollback is to be tried again, and what installs, verifies or commits
-// has changed something, so that a probe must tell.
+// know for it is the safe one. A check that failed oddly and a rollback are to be
+// tried again, a probe finds damage, and what installs, verifies or commits has
+// changed something, so that a probe must tell.
 func (v Verb) Meaning(c Code) Code {
 	known := false
 	switch v {
@@ -133,11 +133,9 @@ func (v Verb) Meaning(c Code) Code {
 	switch {
 	case known:
 		return c
-	case v == HookCheck:
-		return HookReject
 	case v == HookProbe:
 		return HookDamaged
-	case v == HookRollback:
+	case v == HookCheck || v == HookRollback:
 		return HookRetry
 	}
 	return HookChanged

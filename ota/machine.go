@@ -79,6 +79,8 @@ func (m *machine) job(do effect, notes string, progress func(int, string)) job {
 		Payload: m.room.payload(), Attempt: 1, Reason: r.State.String(), Progress: progress,
 	}
 	switch r.State {
+	case Verified, Ready:
+		t.Attempt = r.CK + 1
 	case Installing:
 		t.Attempt = r.AI
 	case Verifying:

@@ -52,6 +52,7 @@ type leave struct {
 	now       time.Time // zero: unknown
 	early     time.Duration
 	installer bool
+	foreign   string // what is wrong with the hook
 }
 
 // granted decides, and says why not.
@@ -61,6 +62,8 @@ func (l leave) granted() (bool, string) {
 		return false, fmt.Sprintf("policy %s waits for a person's word: ota install", l.policy)
 	case !l.installer:
 		return false, ErrNoInstaller.Error() + " is set up on this device"
+	case l.foreign != "":
+		return false, l.foreign
 	case l.early > 0:
 		return false, fmt.Sprintf("the hook asked to wait another %v", l.early.Round(time.Second))
 	case l.approved == approvedNow || l.window.Always():
@@ -98,7 +101,8 @@ func (m *Manager) gate(module string) gate {
 }
 
 func (m *Manager) moment() moment {
-	return moment{BootID: m.Proof.Clock().BootID, Process: m.Proof.process, Wall: time.Now().UTC(), Offline: m.Proof.Offline}
+	now := m.Proof.Clock()
+	return moment{BootID: now.BootID, Process: m.Proof.process, Wall: now.Wall.UTC(), Offline: m.Proof.Offline}
 }
 
 // thisProcess names the process: new settings make a new Manager in the same one.

@@ -27,6 +27,7 @@ type record struct {
 	Deny   *denial   `json:"deny,omitempty"`
 
 	// How often each step was tried. The attempt is counted before it begins.
+	CK     int `json:"ck,omitempty"` // checks that failed oddly, in a row
 	AI     int `json:"ai,omitempty"` // install
 	AV     int `json:"av,omitempty"` // verify
 	AC     int `json:"ac,omitempty"` // commit

@@ -127,19 +127,23 @@ func TestSpaceIsLeftForOthers(t *testing.T) {
 		space       Space
 		total, have int64
 		want        string
+		extra       int64
 	}{
-		{"plenty", Space{Free: 1000 * mib, Size: 2000 * mib, Inodes: -1}, 100 * mib, 0, ""},
-		{"just enough beside 5 %", Space{Free: 200 * mib, Size: 2000 * mib, Inodes: 100}, 100 * mib, 0, ""},
-		{"one byte short", Space{Free: 200*mib - 1, Size: 2000 * mib, Inodes: 100}, 100 * mib, 0, "must stay free"},
-		{"most is there already", Space{Free: 110 * mib, Size: 2000 * mib, Inodes: 100}, 100 * mib, 95 * mib, ""},
-		{"small disk keeps 16 MiB", Space{Free: 17 * mib, Size: 20 * mib, Inodes: 100}, 2 * mib, 0, "16.0 MiB must stay free"},
-		{"no files left", Space{Free: 1000 * mib, Size: 2000 * mib, Inodes: 3}, mib, 0, "3 files"},
-		{"10 GB", Space{Free: 1000 * mib, Size: 2000 * mib, Inodes: 100}, 10e9, 0, "needs 9.3 GiB"},
-		{"as much as a number holds", Space{Free: math.MaxInt64, Size: math.MaxInt64, Inodes: -1}, math.MaxInt64, 0, "must stay free"},
-		{"unknown length", Space{Free: 100 * mib, Size: 2000 * mib, Inodes: 100}, -1, 50 * mib, ""},
-		{"unknown length on a full disk", Space{Free: 99 * mib, Size: 2000 * mib, Inodes: 100}, -1, 50 * mib, "must stay free"},
+		{"plenty", Space{Free: 1000 * mib, Size: 2000 * mib, Inodes: -1}, 100 * mib, 0, "", 0},
+		{"just enough beside 5 %", Space{Free: 200 * mib, Size: 2000 * mib, Inodes: 100}, 100 * mib, 0, "", 0},
+		{"one byte short", Space{Free: 200*mib - 1, Size: 2000 * mib, Inodes: 100}, 100 * mib, 0, "must stay free", 0},
+		{"most is there already", Space{Free: 110 * mib, Size: 2000 * mib, Inodes: 100}, 100 * mib, 95 * mib, "", 0},
+		{"small disk keeps 16 MiB", Space{Free: 17 * mib, Size: 20 * mib, Inodes: 100}, 2 * mib, 0, "16.0 MiB must stay free", 0},
+		{"no files left", Space{Free: 1000 * mib, Size: 2000 * mib, Inodes: 3}, mib, 0, "3 files", 0},
+		{"10 GB", Space{Free: 1000 * mib, Size: 2000 * mib, Inodes: 100}, 10e9, 0, "needs 9.3 GiB", 0},
+		{"as much as a number holds", Space{Free: math.MaxInt64, Size: math.MaxInt64, Inodes: -1}, math.MaxInt64, 0, "must stay free", 0},
+		{"what the hook needs", Space{Free: 200 * mib, Size: 2000 * mib, Inodes: 100}, 50 * mib, 0, "", 50 * mib},
+		{"and a byte more", Space{Free: 200 * mib, Size: 2000 * mib, Inodes: 100}, 50 * mib, 0, "must stay free", 50*mib + 1},
+		{"too much for a number", Space{Free: math.MaxInt64, Size: mib, Inodes: 100}, math.MaxInt64, 0, "must stay free", maxExtra},
+		{"unknown length", Space{Free: 100 * mib, Size: 2000 * mib, Inodes: 100}, -1, 50 * mib, "", 0},
+		{"unknown length on a full disk", Space{Free: 99 * mib, Size: 2000 * mib, Inodes: 100}, -1, 50 * mib, "must stay free", 0},
 	} {
-		err := test.space.admit(test.total, test.have)
+		err := test.space.admit(test.total, test.have, test.extra)
 		if (err == nil) != (test.want == "") || err != nil && (!strings.Contains(err.Error(), test.want) || !full(err)) {
 			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
 		}

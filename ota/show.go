@@ -35,6 +35,7 @@ func (w *worker) reveal() {
 			s.Waits = ""
 		}
 		s.Held, s.SHA256, s.Payload, s.Approved, s.Cause = nil, "", "", string(rec.Approved), rec.Reason
+		s.Means = rec.warning()
 		if w.storage == nil {
 			s.Fault = ""
 		}

@@ -24,15 +24,15 @@ type Space struct {
 	Inodes int64 // files that may be made; -1 if the file system does not count them
 }
 
-// admit refuses a release of total bytes, have of which are stored already,
-// unless afterwards 5 % of the file system, at least 16 MiB, and some files stay
+// admit refuses a release of total bytes, have of which are stored already, that
+// takes extra bytes to install, unless afterwards 5 % of the file system, at least 16 MiB, and some files stay
 // free for others.
-func (s Space) admit(total, have int64) error {
+func (s Space) admit(total, have, extra int64) error {
 	reserve := max(s.Size/20, minReserve)
 	if s.Inodes >= 0 && s.Inodes < minInodes {
 		return fmt.Errorf("%w: %d files may be made (%d must stay free)", ErrNoSpace, s.Inodes, minInodes)
 	}
-	if need := max(total-have, 0); need > math.MaxInt64-reserve || need+reserve > s.Free {
+	if need := max(total-have, 0) + extra; need < 0 || need > math.MaxInt64-reserve || need+reserve > s.Free {
 		return fmt.Errorf("%w: needs %s, has %s of which %s must stay free", ErrNoSpace, Bytes(need), Bytes(s.Free), Bytes(reserve))
 	}
 	return nil

@@ -43,6 +43,7 @@ type ModuleStatus struct {
 	Percent   int       `json:"percent,omitempty"`  // of what the hook does
 	Step      string    `json:"step,omitempty"`     // of it, in the hook's words
 	Waits     string    `json:"waits,omitempty"`    // why what is ready is not installed yet
+	Means     string    `json:"means,omitempty"`    // what installing it means, by the hook's word
 	Approved  string    `json:"approved,omitempty"` // a person's word: approved, or now
 	Cause     string    `json:"cause,omitempty"`    // why the update goes back, or ended
 
@@ -59,7 +60,7 @@ func (s ModuleStatus) reason() string {
 	case s.Fault != "":
 		return "updates are off: " + s.Fault
 	case s.Phase == Ready:
-		return fmt.Sprintf("%s is fetched and its digest recorded; %s", s.Held.Version, cmp.Or(s.Waits, "it is about to be installed"))
+		return fmt.Sprintf("%s is fetched and its digest recorded; %s%s", s.Held.Version, cmp.Or(s.Waits, "it is about to be installed"), s.Means)
 	case s.Phase == Installing:
 		return fmt.Sprintf("the hook installs %s%s", s.Held.Version, s.progress())
 	case s.Phase == Rebooting:

@@ -8,6 +8,7 @@ import (
 // How often a step may be tried for one update. Every try is in the record
 // before it begins, so that no cut can repeat one for ever.
 const (
+	maxChecks    = 2 // that fail oddly, in a row
 	maxInstalls  = 2
 	maxReboots   = 3 // into the new version; as many again on the way back
 	maxVerifies  = 3 // starts of the agent on probation
@@ -121,6 +122,12 @@ func (r record) decide(ev event, now moment) (record, effect) {
 	if ev.kind == waited {
 		return r, *ev.then
 	}
+	if ev.verb == HookInfo {
+		if r.State == Ready && ev.err != nil {
+			return r, effect{do: rest, after: laterTime}
+		}
+		return r, effect{do: rest} // what it said is kept
+	}
 	unknown := ev.kind == probed || ev.kind == ended && ev.verb != HookInstall && ev.verb != HookCheck
 	if unknown && ev.err != nil {
 		return r, effect{do: pause, after: askAgain, then: &effect{do: probe, fresh: ev.fresh, last: ev.last}}
@@ -192,8 +199,13 @@ func (r record) back(reason string, passing bool, now moment) (record, effect) {
 	return r.rollback(0)
 }
 
-// rollback counts and makes an attempt to go back, after a while.
+// rollback counts and makes an attempt to go back, after a while. A hook that
+// cannot go back is not asked to: only what is installed counts then.
 func (r record) rollback(after time.Duration) (record, effect) {
+	if r.Set[infoRollback] == "no" {
+		r.AR = maxRollbacks
+		return r, effect{do: probe}
+	}
 	if r.AR >= maxRollbacks {
 		return r, effect{do: resume}
 	}

@@ -10,9 +10,24 @@ func (r record) checked(ev event, now moment) (record, effect) {
 		return r, effect{do: call, verb: HookCheck}
 	case ev.err == nil && ev.result.refused():
 		return r.refuse(ev.result, now)
+	case ev.err == nil && ev.result.Code == HookRetry:
+		return r.recheck(ev.result, now)
 	}
-	r.State = Ready // whoever could not tell is asked again before anything is installed
+	r.State, r.CK = Ready, 0 // whoever could not tell is asked again before anything is installed
 	return r, effect{do: rest}
+}
+
+// recheck has a check that failed oddly repeated, once.
+func (r record) recheck(result Result, now moment) (record, effect) {
+	if r.CK++; r.CK >= maxChecks {
+		result.Code = HookReject
+		return r.refuse(result, now)
+	}
+	after := max(askAgain, min(result.RetryAfter, maxRetryAfter))
+	if r.State == Ready {
+		return r, effect{do: rest, after: after}
+	}
+	return r, effect{do: pause, after: after, then: &effect{do: call, verb: HookCheck}}
 }
 
 // ready is READY, which waits for leave to go on.
@@ -22,8 +37,13 @@ func (r record) ready(ev event, now moment) (record, effect) {
 		return r, effect{do: rest, after: laterTime}
 	case ev.kind == ended && ev.result.refused():
 		return r.refuse(ev.result, now)
+	case ev.kind == ended && ev.result.Code == HookRetry:
+		return r.recheck(ev.result, now)
 	case ev.kind == ended && ev.result.Code != HookOK:
 		return r, effect{do: rest, after: ev.result.later()}
+	case ev.kind == ended:
+		r.CK = 0
+		return r, effect{do: rest}
 	case ev.kind == allowed && r.AI >= maxInstalls:
 		return r.fail(fmt.Sprintf("it was tried %d times", r.AI))
 	case ev.kind == allowed:

@@ -31,7 +31,7 @@ func (w *worker) check(ctx context.Context, fetch bool) error {
 	if err != nil {
 		return err
 	}
-	now, free := time.Now(), int64(0)
+	now, free := w.m.moment().Wall, int64(0)
 	if space, err := w.m.FS.Space(w.m.Dir); err == nil {
 		free = space.Free
 	}
@@ -96,6 +96,9 @@ func (w *worker) found(p plan, installed Version, ierr error, refused []error) {
 
 // follow does what was planned.
 func (w *worker) follow(ctx context.Context, p plan) error {
+	if p.drop != "" && w.room.rec.State == Downloading {
+		w.halt() // it only asks what the hook can do
+	}
 	if p.drop != "" && w.hook == nil {
 		w.stop()
 		w.log.Info("release given up", "version", w.room.held.Version, "err", p.drop)
@@ -117,6 +120,7 @@ func (w *worker) follow(ctx context.Context, p plan) error {
 		if err := w.room.begin(p.offer, installed, policy); err != nil {
 			return err
 		}
+		w.informed = false
 	}
 	if w.room.rec.State == Selected {
 		if err := w.room.move(Downloading, nil); err != nil {
@@ -133,7 +137,7 @@ func (w *worker) advance(ctx context.Context) error {
 	case w.hook != nil || w.room.rec.State == Idle && !w.room.lost || w.room.rec.State == Selected:
 		return nil
 	case w.room.rec.State == Downloading && !w.room.lost:
-		if w.dl == nil && w.storage == nil {
+		if w.dl == nil && w.storage == nil && !w.inform(ctx) {
 			w.download(ctx)
 		}
 		return nil

@@ -47,7 +47,7 @@ func unstored(err error) verdict {
 func (t *transfer) admit(total int64) (verdict, bool) {
 	space, err := t.FS.Space(t.Dir)
 	if err == nil {
-		err = space.admit(total, max(t.at.Offset, t.allocated))
+		err = space.admit(total, max(t.at.Offset, t.allocated), t.Extra)
 	}
 	if err != nil {
 		return verdict{action: wait, why: "no room for the file", err: err}, false

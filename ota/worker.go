@@ -35,6 +35,7 @@ type worker struct {
 	group    errgroup.Group
 	dl       *running
 	hook     *hooking
+	informed bool      // the hook has told what it can do, in this run
 	checked  bool      // the hook has found the payload fit, in this run
 	notEarly time.Time // before which nothing is installed
 
@@ -244,7 +245,7 @@ func (w *worker) open(ctx context.Context) error {
 			}
 		}
 	}
-	w.room, w.checked, w.notEarly = r, false, time.Time{}
+	w.room, w.informed, w.checked, w.notEarly = r, false, false, time.Time{}
 	w.machine = &machine{room: r, installer: w.m.Installer, gate: w.m.gate(w.mod.Key), now: w.m.moment}
 	return w.advance(ctx)
 }
