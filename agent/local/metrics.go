@@ -52,11 +52,15 @@ func Metrics(s Status, now time.Time) []byte {
 	m.counter("mqtt_refusals_total", "Connections that the broker refused since the start.", float64(s.MQTT.Refusals))
 	m.counter("mqtt_takeovers_total", "Connections that gave way to the next without a break since the start.", float64(s.MQTT.Takeovers))
 	m.gauge("mqtt_gap_seconds", "For how long nothing could be sent at the last change of connections.", s.MQTT.Gap)
-	m.outbox(s.Outbox)
+	m.gauge("mqtt_token_held", "1 while the connection has a token before the newest, with which none could take over.", truth(s.MQTT.Held != ""))
+	m.gauge("mqtt_refused_filters", "Subscriptions that the broker refuses: commands under them are not heard.", float64(len(s.MQTT.RefusedFilters)))
+	m.accounts(s.Accounts, cloud)
+	m.outbox(s.Outbox, now)
 	m.telemetry(s)
 	m.modules(s.OTA)
 	m.gauge("upload_queued_files", "Data files that wait for upload.", float64(s.Upload.Queued))
 	m.gauge("upload_queued_bytes", "Their size.", float64(s.Upload.QueuedBytes))
+	m.gauge("upload_failed", "1 while the last attempt to upload has failed.", truth(s.Upload.Error != ""))
 	m.counter("upload_sent_total", "Data files uploaded since the start.", float64(s.Upload.Sent))
 	m.counter("upload_quarantined_total", "Data files set aside since the start.", float64(s.Upload.Quarantined))
 	m.counter("upload_dropped_total", "Data files dropped for want of room since the start.", float64(s.Upload.Dropped))
@@ -79,6 +83,12 @@ func (m *metricsText) modules(all []Module) {
 	}
 	for _, mod := range all {
 		m.gauge("ota_failed", "1 while the module's update has an error.", truth(mod.Error != ""), "module", mod.Module)
+	}
+	for _, mod := range all {
+		m.gauge("ota_waits", "1 while what is fetched waits to be installed.", truth(mod.Waits != ""), "module", mod.Module)
+	}
+	for _, mod := range all {
+		m.gauge("ota_denied", "1 while the newest release is passed over.", truth(mod.Denied != ""), "module", mod.Module)
 	}
 }
 
@@ -103,9 +113,16 @@ func (m *metricsText) states(name, help, state string, all []string) {
 	}
 }
 
-func (m *metricsText) until(name, help string, t, now time.Time) {
+func (m *metricsText) until(name, help string, t, now time.Time, labels ...string) {
 	if !t.IsZero() {
-		m.gauge(name, help+" Below zero afterwards.", float64(t.Unix()-now.Unix())) // farther than a Duration reaches
+		m.gauge(name, help+" Below zero afterwards.", float64(t.Unix()-now.Unix()), labels...) // farther than a Duration reaches
+	}
+}
+
+// age is how long ago t was, not below zero.
+func (m *metricsText) age(name, help string, t, now time.Time) {
+	if !t.IsZero() {
+		m.gauge(name, help, float64(max(0, now.Unix()-t.Unix())))
 	}
 }
 

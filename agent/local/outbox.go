@@ -17,8 +17,9 @@ type Outbox struct {
 	Error          string    `json:"error,omitempty"` // why nothing can be made durable
 }
 
-func (m *metricsText) outbox(o Outbox) {
+func (m *metricsText) outbox(o Outbox, now time.Time) {
 	m.gauge("outbox_messages", "Messages that wait for the broker.", float64(o.Messages))
+	m.age("outbox_oldest_seconds", "About how long ago the oldest of them was published.", o.Oldest, now)
 	m.gauge("outbox_bytes", "What they take on disk.", float64(o.Bytes))
 	m.gauge("outbox_durable", "1 while the disk takes messages.", truth(o.Error == ""))
 	m.counter("outbox_published_total", "Messages made durable since the start.", float64(o.Published))

@@ -54,6 +54,7 @@ func (m *metricsText) telemetry(s Status) {
 		m.counter("commands_total", "Messages under ctrl/ since the start, by what became of them.", float64(outcome.n), "outcome", outcome.name)
 	}
 	m.gauge("commands_running", "Programs of commands that run now.", float64(len(s.Commands.Running)))
+	m.gauge("commands_queued", "Messages under ctrl/ that wait for their turn.", float64(s.Commands.Queued))
 	for _, l := range levels {
 		m.gauge("diagnostics_level", "1 for the level of diagnostics in force.", truth(s.Diagnostics.Level == l), "level", l)
 	}
