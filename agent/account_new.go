@@ -120,6 +120,11 @@ func accountProfile(c conf.Account) (profile.Profile, error) {
 	}
 	fault(c.URL == "" && p.URL == "", "account.url is missing: each tenant of %s has an own one", p.Name)
 	fault(c.TokenPath != "" && p.Name != "oauth2", "account.token_path is for the profile oauth2 alone")
+	if c.Send != "" {
+		styled, ok := p.SendBy(c.Send)
+		fault(!ok, "account.send: %s takes no token by %s", p.Name, c.Send)
+		p = styled
+	}
 	if !c.APIKey.IsZero() {
 		fault(p.Key.Header == "", "account.api_key: %s has no API keys", p.Name)
 		return p, errors.Join(faults...)

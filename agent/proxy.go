@@ -62,10 +62,20 @@ func (a accountInForce) forwardOnce(r *http.Request) (*http.Response, string, er
 	if newer, ok, _ := a.Newest(); ok && !newer.IsZero() { // it may have changed in the queue
 		tok = newer
 	}
-	send := a.Send()
-	r.Header.Set(send.Header, send.Prefix+tok.Raw())
-	res, err := a.forward.RoundTrip(r)
+	send, out := a.Send(), r.Clone(r.Context())
+	out.URL.RawQuery, err = send.Carry(out.Header, r.URL.RawQuery, tok.Raw())
+	if err != nil {
+		a.Observe(nil)
+		return nil, "", err
+	}
+	res, err := a.forward.RoundTrip(out)
 	a.Observe(res)
+	if err == nil {
+		res.Request = r // whose address holds no token
+		if to := res.Header.Get("Location"); to != "" {
+			res.Header.Set("Location", send.Hide(to, tok.Raw()))
+		}
+	}
 	return res, tok.Raw(), err
 }
 

@@ -62,6 +62,11 @@ var accountTable = slices.Concat([]AccountSetting{
 		func(s accountScope) value {
 			return checked{textValue{&s.account.ProbePath, 256}, matches(callPath, "no path")}
 		}},
+	{"account", "send", "header", "header, parameter or cookie",
+		"How requests carry the token, where the cloud takes it in several ways, as placeos does.",
+		func(s accountScope) value {
+			return checked{textValue{&s.account.Send, 16}, matches(sendWord, "no way to send a token")}
+		}},
 	{"account", "redirect_uri", "", "a URL",
 		"The address that the client was registered with, for login; if empty one on this machine.",
 		func(s accountScope) value { return textValue{&s.account.RedirectURI, 1024} }},

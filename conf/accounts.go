@@ -30,6 +30,7 @@ type Account struct {
 	APIKey       Secret
 	Scope        string
 	TokenPath    string    // of the oauth2 profile's token call
+	Send         string    // how requests carry the token; empty: in the profile's header
 	ProbePath    string    // of a call that the account is known to be allowed
 	RedirectURI  string    // that the client is registered with; empty: a loopback address
 	Deliver      []Deliver // in the order of the file
@@ -56,6 +57,7 @@ var (
 	profileName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
 	formatWord  = regexp.MustCompile(`^(raw|json|env:[A-Za-z_][A-Za-z0-9_]{0,127}|ini:([^.\[\]\s=:#;"` + "`" + `]{1,128}\.)?[^.\[\]\s=:#;"` + "`" + `]{1,128})$`)
 	octalMode   = regexp.MustCompile(`^0?[0-7]{3}$`)
+	sendWord    = regexp.MustCompile(`^(header|parameter|cookie)$`)
 	notifyWord  = regexp.MustCompile(`^(signal:/[^:]+:(HUP|USR1|USR2|TERM|INT)|reload:[A-Za-z0-9:_.@\\-]{1,255})$`)
 	callPath    = regexp.MustCompile(`^/[A-Za-z0-9_./-]{0,255}$`)
 )

@@ -132,8 +132,8 @@ func (l *Login) BySession(ctx context.Context, k *Keeper, redirect, cookie strin
 	if strings.ContainsAny(cookie, "\r\n;,") || len(cookie) > 16<<10 {
 		return errors.New("that is no cookie")
 	}
-	r := profile.Request{Method: http.MethodGet, Path: p.Profile.Authorize, Header: http.Header{"Cookie": {cookie}}, Secret: []string{cookie}}
-	res, _, err := p.send(ctx, r, at.Query())
+	r := profile.Request{Method: http.MethodGet, Path: p.Profile.Authorize, Query: at.RawQuery, Header: http.Header{"Cookie": {cookie}}, Secret: []string{cookie}}
+	res, _, err := p.send(ctx, r)
 	if err != nil {
 		return fmt.Errorf("%s: %s", r, profile.Clean(err.Error(), r.Secret))
 	}

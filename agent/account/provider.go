@@ -127,7 +127,7 @@ func (p *Provider) do(ctx context.Context, r profile.Request) (profile.Answer, e
 	if try == nil {
 		try = func(f func() error) error { return f() }
 	}
-	err := try(func() (err error) { res, body, err = p.send(ctx, r, nil); return err })
+	err := try(func() (err error) { res, body, err = p.send(ctx, r); return err })
 	if err != nil {
 		return profile.Answer{}, fmt.Errorf("%s: %s", r, profile.Clean(err.Error(), r.Secret))
 	}
@@ -139,7 +139,7 @@ func (p *Provider) do(ctx context.Context, r profile.Request) (profile.Answer, e
 }
 
 // send sends r once the gate lets it, and reads the whole answer.
-func (p *Provider) send(ctx context.Context, r profile.Request, query url.Values) (*http.Response, []byte, error) {
+func (p *Provider) send(ctx context.Context, r profile.Request) (*http.Response, []byte, error) {
 	if err := p.Gate.Acquire(ctx); err != nil {
 		return nil, nil, fmt.Errorf("the cloud's rate limit is used up: %w", err)
 	}
@@ -148,7 +148,7 @@ func (p *Provider) send(ctx context.Context, r profile.Request, query url.Values
 	var res *http.Response
 	defer func() { p.Gate.Observe(res) }()
 	at := p.Base.JoinPath(r.Path)
-	at.RawQuery = query.Encode()
+	at.RawQuery = r.Query
 	req, err := http.NewRequestWithContext(ctx, r.Method, at.String(), bytes.NewReader(r.Body))
 	if err != nil {
 		return nil, nil, errors.New("request cannot be made")

@@ -114,12 +114,6 @@ const (
 	None      Source = ""                      // nothing tells: a 401 does
 )
 
-// A Send is how a request carries a token.
-type Send struct {
-	Header string // canonical name
-	Prefix string // before the token, with its space
-}
-
 // Denied is what a 401 means.
 type Denied string
 

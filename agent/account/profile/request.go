@@ -17,6 +17,7 @@ import (
 type Request struct {
 	Method string
 	Path   string // below the account's URL
+	Query  string // may hold a secret
 	Header http.Header
 	Body   []byte
 	Secret []string // what no error may repeat
@@ -36,16 +37,15 @@ func (p Profile) Request(c Call, v Values) (Request, error) {
 	}
 	r := Request{Method: c.Method, Path: c.Path, Header: http.Header{"Accept": {"application/json"}}}
 	if c.Bearer {
-		token := v[Token]
-		if !carriable(token) {
-			return Request{}, fmt.Errorf("%s %s: the token is none that a header can carry", c.Method, c.Path)
-		}
 		send := p.Send
 		if v[keyed] != "" {
 			send = p.Key
 		}
-		r.Header.Set(send.Header, send.Prefix+token)
-		r.Secret = append(r.Secret, token)
+		query, err := send.Carry(r.Header, "", v[Token])
+		if err != nil {
+			return Request{}, fmt.Errorf("%s %s: %w", c.Method, c.Path, err)
+		}
+		r.Query, r.Secret = query, append(r.Secret, v[Token], url.QueryEscape(v[Token]))
 	}
 	var fields []Field
 	for _, f := range c.Fields {
