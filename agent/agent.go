@@ -24,11 +24,15 @@ var errReload = errors.New("settings changed")
 // Options is what the agent takes from its surroundings.
 type Options struct {
 	ConfigPath string
-	Version    string
-	Built      time.Time // no time before it is true; zero if unknown
-	Log        *slog.Logger
-	Level      *slog.LevelVar  // follows [log] level; may be nil
-	Reload     <-chan struct{} // asks to read the settings again; may be nil
+	// InstallPolicy is the policy of the privileged installer;
+	// /etc/spoke-zone-agent/install.conf if empty.
+	InstallPolicy string
+
+	Version string
+	Built   time.Time // no time before it is true; zero if unknown
+	Log     *slog.Logger
+	Level   *slog.LevelVar  // follows [log] level; may be nil
+	Reload  <-chan struct{} // asks to read the settings again; may be nil
 
 	// Confine takes from the process the right to write outside the named
 	// directories; nil leaves it. It returns the version of Landlock.

@@ -49,6 +49,7 @@ type gateway struct {
 	boot   time.Time
 	log    slog.Handler  // slog.DiscardHandler if nil
 	disk   atomicfile.FS // of the stored tokens; atomicfile.OS if nil
+	policy string        // install.conf
 
 	starts []time.Time
 	g      *generation
@@ -89,7 +90,7 @@ func (gw *gateway) start(t *testing.T) {
 		log = gw.log
 	}
 	r := &runner{tokens: account.Store{FS: gw.disk}, Options: Options{
-		Version: "test", Log: slog.New(log), Dial: gw.cloud.DialContext, Built: gw.boot.Add(-time.Hour),
+		InstallPolicy: gw.policy, Version: "test", Log: slog.New(log), Dial: gw.cloud.DialContext, Built: gw.boot.Add(-time.Hour),
 		ReadClock: func() clock.Reading {
 			return clock.Reading{Wall: time.Now(), Boot: time.Since(gw.boot), BootID: "1"}
 		},

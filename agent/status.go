@@ -95,6 +95,7 @@ func (g *generation) problems(tok account.Status, session mqtt.Status, uploads u
 		add(true, "the broker refuses the subscription to %s", f)
 	}
 	p = append(p, g.accountProblems()...)
+	p = append(p, g.installProblems()...)
 	add(uploads.LastError != "", "upload: %s", uploads.LastError)
 	add(uploads.IntakeError != "", "upload: no data files are taken: %s", uploads.IntakeError)
 	for _, s := range uploads.Skipped {

@@ -49,7 +49,7 @@ func (g *generation) newUpdates() (*ota.Manager, error) {
 		Log:       g.Log.With("task", "ota"),
 	}
 	for _, c := range inOrder(g.conf.Modules, c.Order) {
-		mod := ota.Module{Key: c.Key, Policy: ota.Policy(c.Policy), AllowDowngrade: c.AllowDowngrade}
+		mod := ota.Module{Key: c.Key, Policy: ota.Policy(c.Policy), AllowDowngrade: c.AllowDowngrade, Vet: g.vet(c)}
 		switch {
 		case len(c.VersionCommand) > 0:
 			mod.Installed = ota.VersionFromCommand(c.VersionCommand)

@@ -1,6 +1,7 @@
 package ota
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,9 @@ type Failure struct {
 	// Later says that the same release may be tried again after a time; else
 	// only when the listing has changed.
 	Later bool
-	cause error
+	// Forever says that the same release need never be tried again.
+	Forever bool
+	cause   error
 }
 
 func (f *Failure) Error() string {
@@ -69,6 +72,7 @@ type Download struct {
 	// Listed says whether the catalogue still offers the release. It is asked
 	// when the server denies having it. Nil: it does not.
 	Listed   func(ctx context.Context) (bool, error)
+	Due      promise        // what the payload must be
 	MaxSize  int64          // bytes; 2 GiB if 0
 	Extra    int64          // bytes that must be free besides
 	Limit    *rate.Limiter  // nil for none; shared by all downloads
@@ -99,8 +103,11 @@ func (d *Download) Run(ctx context.Context) (Payload, error) {
 	if c.MaxSize <= 0 {
 		c.MaxSize = defaultMaxSize
 	}
+	if err := c.Due.fits(c.MaxSize); err != nil {
+		return Payload{}, err
+	}
 	if p, ok, err := finished(ctx, c.FS, c.Dir); ok || err != nil {
-		return p, err
+		return p, cmp.Or(err, c.Due.kept(p))
 	}
 	for faults := 1; ; faults++ {
 		p, err := c.try(ctx)
@@ -178,7 +185,7 @@ func (t *transfer) act(ctx context.Context, v verdict) error {
 		t.compare = true
 		return nil
 	case refuse:
-		return &Failure{Reason: v.why, cause: v.err}
+		return &Failure{Reason: v.why, Forever: v.forever, cause: v.err}
 	case restart:
 		t.Log.Info("starting over", "err", v.why)
 		if t.changes++; t.changes > maxChanges {

@@ -12,8 +12,8 @@ func (w *worker) download(ctx context.Context) {
 	f := w.room.held
 	d := Download{
 		Dir: w.room.txn(), ID: f.ID, Open: w.m.Source.Open,
-		Listed:  func(ctx context.Context) (bool, error) { return w.m.Source.listed(ctx, f) },
-		MaxSize: w.m.MaxSize, Extra: w.room.rec.extra(), Limit: w.m.limiter, budget: w.m.budget, Progress: w.progress, Wake: dl.wake,
+		Listed: func(ctx context.Context) (bool, error) { return w.m.Source.listed(ctx, f) },
+		Due:    w.room.due, MaxSize: w.m.MaxSize, Extra: w.room.rec.extra(), Limit: w.m.limiter, budget: w.m.budget, Progress: w.progress, Wake: dl.wake,
 		FS: w.m.FS, Rand: w.m.Rand, Log: w.log.With("version", f.Version),
 	}
 	w.log.Info("fetching", "version", f.Version)
@@ -74,9 +74,12 @@ func (w *worker) recordResult(r result) error {
 	case errors.As(r.err, &failure):
 		w.log.Error("download given up", "version", version, "err", r.err)
 		d := denial{ID: w.room.held.ID, Version: version, Reason: failure.Error()}
-		if failure.Later || w.listing == "" {
+		switch {
+		case failure.Forever:
+			d.Forever = true
+		case failure.Later || w.listing == "":
 			d.Until = w.m.moment().Wall.Add(denyTime)
-		} else {
+		default:
 			d.Listing = w.listing
 		}
 		return w.room.end(Failed, failure.Error(), &d)

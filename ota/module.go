@@ -32,6 +32,9 @@ type Module struct {
 	// Installed returns the version that the device runs. Nil: not known, every
 	// release is newer.
 	Installed func(ctx context.Context) (Version, error)
+	// Vet refuses a release by its notes, before any of it is fetched. Nil:
+	// none. It only saves data: the installer judges again.
+	Vet func(File) error
 }
 
 const (

@@ -44,7 +44,7 @@ var faults = []struct{ name, file, old, with string }{
 	{"count of rollbacks", "step.go", "\tr.AR++\n", ""},
 	{"record before effect", "machine.go", "return do, m.room.put(next)", "m.room.rec, m.room.lost = next, false\n\treturn do, nil"},
 	{"outcome before the end", "room.go", "if err := r.writeJSON(out, \"done\",", "if err := func(...any) error { return nil }(out, \"done\","},
-	{"recovery of a lost record", "recover.go", "r.lost, r.held = true, in.File", "r.held = in.File"},
+	{"recovery of a lost record", "recover.go", "r.lost, r.held, r.due = true, in.File, in.Due", "r.held, r.due = in.File, in.Due"},
 }
 
 func TestMutations(t *testing.T) {

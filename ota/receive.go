@@ -26,7 +26,7 @@ func (t *transfer) receive(ctx context.Context, cancel context.CancelCauseFunc, 
 		t.compare = false
 	}
 	t.at.Total, t.at.Mark, t.at.URLKey = v.total, v.mark, v.urlKey
-	if v, ok := t.admit(v.total); !ok {
+	if v, ok := t.admit(max(v.total, t.Due.total())); !ok {
 		return v
 	}
 	if v.total > t.allocated {

@@ -56,6 +56,7 @@ type intent struct {
 	From    Version   `json:"from"`
 	Policy  Policy    `json:"policy"`
 	Created time.Time `json:"created"`
+	Due     promise   `json:"due"`
 }
 
 // An outcome is how a transaction ended.

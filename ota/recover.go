@@ -25,7 +25,7 @@ func (r *room) settle() error {
 	}
 	in, err := r.readIntent(r.rec.Txn)
 	if err == nil {
-		r.held = in.File
+		r.held, r.due = in.File, in.Due
 		return nil
 	}
 	// Of an update that may have touched the system the record knows enough.
@@ -60,7 +60,7 @@ func (r *room) salvage(cause error) error {
 	if ierr != nil {
 		return atomicfile.SaveRecord(r.fs, r.path("state"), r.rec)
 	}
-	r.lost, r.held = true, in.File
+	r.lost, r.held, r.due = true, in.File, in.Due
 	r.rec.Txn, r.rec.ID, r.rec.From, r.rec.To = txn, in.File.ID, in.From, in.File.Version
 	r.rec.AI = 1 // perhaps
 	r.rec.Reason = "record unreadable: " + cause.Error()

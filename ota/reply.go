@@ -39,6 +39,8 @@ type verdict struct {
 	why    string        // a sentence for people, unless the body is taken
 	err    error         // its cause, if there is one
 	idle   bool          // of wait: it is no time of trying
+
+	forever bool // of refuse: whatever the listing says
 }
 
 // decide is what to do with the status and header of r, given what was asked

@@ -16,7 +16,8 @@ type room struct {
 	fs   FS
 	dir  string
 	rec  record
-	held File // of the transaction; valid unless Idle
+	held File    // of the transaction; valid unless Idle
+	due  promise // of held
 	// lost is set while it is unknown what was under way: the hook must be asked.
 	lost bool
 }
@@ -59,23 +60,27 @@ func (r *room) begin(f File, from Version, policy Policy) error {
 	if err := f.Check(); err != nil {
 		return err
 	}
+	due, err := f.promised()
+	if err != nil {
+		return err
+	}
 	seq := r.rec.Seq + 1
 	txn := fmt.Sprintf("%08d-%s", seq, f.ID)
 	if err := r.fs.Mkdir(r.path("txn", txn)); err != nil {
 		return err
 	}
-	in := intent{Seq: seq, File: f, From: from, Policy: policy, Created: time.Now().UTC()}
+	in := intent{Seq: seq, File: f, From: from, Policy: policy, Created: time.Now().UTC(), Due: due}
 	if err := r.writeJSON(in, "txn", txn, "intent.json"); err != nil {
 		return err
 	}
 	if err := r.fs.SyncDir(r.path("txn")); err != nil {
 		return err
 	}
-	err := r.move(Selected, func(rec *record) {
+	err = r.move(Selected, func(rec *record) {
 		rec.Seq, rec.Txn, rec.ID, rec.From, rec.To = seq, txn, f.ID, from, f.Version
 	})
 	if err == nil {
-		r.held = f
+		r.held, r.due = f, due
 	}
 	return err
 }

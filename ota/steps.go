@@ -40,6 +40,9 @@ func (w *worker) check(ctx context.Context, fetch bool) error {
 		installed: installed, known: ierr == nil, downgrade: w.mod.AllowDowngrade,
 		fetch: (fetch || w.mod.Policy != Notify) && w.storage == nil,
 		denied: func(f File) (string, bool) {
+			if why := w.mod.refusal(f); why != "" {
+				return why, true // also to who asks by hand
+			}
 			for _, d := range denied {
 				if !fetch && d.holds(f, w.listing, now, free) { // who asks by hand may
 					return d.Reason, true
@@ -61,6 +64,8 @@ func (w *worker) check(ctx context.Context, fetch bool) error {
 		return w.storage
 	case ierr != nil:
 		return fmt.Errorf("installed version: %w", ierr)
+	case w.room.rec.State == Idle && p.denied != "":
+		return fmt.Errorf("%w: %s", ErrNothing, p.denied)
 	case w.room.rec.State == Idle && installed != "":
 		return fmt.Errorf("%w: no active release is newer than %s", ErrNothing, installed)
 	case w.room.rec.State == Idle:

@@ -33,7 +33,7 @@ func unstored(err error) verdict {
 	case errors.As(err, &disk):
 		return verdict{action: retry, err: err}
 	case errors.As(err, &failure):
-		return verdict{action: refuse, why: failure.Reason}
+		return verdict{action: refuse, why: failure.Reason, forever: failure.Forever}
 	case errors.Is(err, errSpent):
 		return verdict{action: wait, why: "interrupted", err: err, after: minDelay} // and then the budget says how long
 	case full(err):
@@ -58,6 +58,9 @@ func (t *transfer) admit(total int64) (verdict, bool) {
 // store appends b to the part and its hash, and writes a checkpoint when one is
 // due.
 func (t *transfer) store(b []byte) error {
+	if t.at.Total < 0 && t.Due.Size > 0 && t.at.Offset+int64(len(b)) > t.Due.Size {
+		return broken("it has more than %d bytes", t.Due.Size)
+	}
 	if t.at.Total < 0 && t.at.Offset+int64(len(b)) > t.MaxSize {
 		return &Failure{Reason: fmt.Sprintf("the file has more than %s", Bytes(t.MaxSize))}
 	}
@@ -117,6 +120,9 @@ func (t *transfer) finish() (Payload, error) {
 		Path:   filepath.Join(t.Dir, "payload"),
 		Size:   t.at.Total,
 		SHA256: hex.EncodeToString(t.sum.Sum(nil)),
+	}
+	if err := t.Due.kept(p); err != nil {
+		return Payload{}, err
 	}
 	// A write that failed halfway may have left more than was counted.
 	size, err := t.part.Size()

@@ -111,7 +111,7 @@ func (t *transfer) spent() time.Duration { return t.earlier + time.Since(t.start
 // attempt makes one request and stores what comes. Unless the file is complete
 // or the verdict says otherwise, it is to be tried again.
 func (t *transfer) attempt(ctx context.Context) verdict {
-	if v, ok := t.admit(t.at.Total); !ok {
+	if v, ok := t.admit(max(t.at.Total, t.Due.total())); !ok {
 		return v // known before asking
 	}
 	if v, none := spent(t.budget); none {
@@ -138,6 +138,9 @@ func (t *transfer) attempt(ctx context.Context) verdict {
 	defer context.AfterFunc(ctx, func() { _ = r.Body.Close() })()
 	v := decide(a, r, time.Now())
 	if v.action == proceed || v.action == rewrite {
+		if err := t.Due.expect(v.total); err != nil {
+			return unstored(err)
+		}
 		return t.receive(ctx, cancel, a, v, r.Body, watch)
 	}
 	return v

@@ -174,6 +174,10 @@ func TestASignedReleaseIsInstalled(t *testing.T) {
 	b.wants(ota.HookVerify, up, ota.HookOK, "")
 	b.wants(ota.HookCommit, up, ota.HookOK, "")
 	b.wants(ota.HookCleanup, up, ota.HookOK, "")
+	b.eventually("the answered job is cleared away", func() bool { // the answer comes first
+		jobs, err := os.ReadDir(b.path("state/jobs"))
+		return err == nil && len(jobs) == 0
+	})
 	if over, err := b.client.Running(t.Context(), up); over != nil || err != nil {
 		t.Errorf("something runs: %v", err)
 	}
@@ -432,6 +436,10 @@ func TestAnOldRequestIsNotCarriedOut(t *testing.T) {
 	must(t, err)
 	q.Boot, q.Asked = "another", q.Asked-2*requestLife
 	must(t, writeJSON(name, q, 0o600))
+	b.eventually("the answered job is cleared away", func() bool { // the answer comes first
+		jobs, err := os.ReadDir(b.path("state/jobs"))
+		return err == nil && len(jobs) == 0
+	})
 	if over, err := b.client.Running(t.Context(), up); over != nil || err != nil {
 		t.Errorf("running: %v", err)
 	}

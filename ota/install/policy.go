@@ -78,27 +78,49 @@ func LoadKeys(pattern string, trust func(string) (string, error)) ([]release.Pub
 // expect reads what the notes promise of the payload, as far as it is required,
 // and looks at all that can be told without it. There may be no line.
 func (p Policy) expect(q Request) (*release.Line, []release.PublicKey, error) {
-	line, err := release.Find(q.Notes, q.Module, q.To)
-	if p.Require == "none" && (errors.Is(err, release.ErrNoLine) || errors.Is(err, release.ErrOther)) {
+	line, keys, err := p.proof(q.Notes, q.Module, q.To, p.trust)
+	if err == nil && keys != nil {
+		err = p.fresh(*line)
+	}
+	return line, keys, err
+}
+
+// Foresee tells whether the installer would refuse a release by its notes, for
+// one who would not fetch it in vain. What it cannot tell it does not refuse:
+// the installer judges for itself.
+func (r Rule) Foresee(f ota.File) error {
+	_, _, err := r.proof(f.Notes, f.Module, string(f.Version), func(path string) (string, error) { return path, nil })
+	var no *refusal
+	if errors.As(err, &no) {
+		return no
+	}
+	return nil
+}
+
+// proof is what the notes of a release hold for r; keys only if r requires a
+// signature, which is one of theirs.
+func (r Rule) proof(notes, module, version string, trust func(string) (string, error)) (*release.Line, []release.PublicKey, error) {
+	line, err := release.Find(notes, module, version)
+	if r.Require == "none" && (errors.Is(err, release.ErrNoLine) || errors.Is(err, release.ErrOther)) {
 		return nil, nil, nil
 	}
 	if err != nil {
 		return nil, nil, refuse(ota.HookReject, "%w", err)
 	}
-	if p.Require != "signature" {
+	if r.Require != "signature" {
 		return &line, nil, nil
 	}
 	if line.Sig == nil {
 		return nil, nil, refuse(ota.HookReject, "the release is %w, and install.conf requires it", release.ErrUnsigned)
 	}
-	keys, err := LoadKeys(p.Keys, p.trust)
+	keys, err := LoadKeys(r.Keys, trust)
 	if err != nil {
 		return nil, nil, fmt.Errorf("keys of install.conf: %w", err)
 	}
 	if err := line.Verify(keys); err != nil {
 		return nil, nil, refuse(ota.HookReject, "%w", err)
 	}
-	return &line, keys, p.fresh(line)
+	return &line, keys, nil
 }
 
 // judge compares a copy with what was promised.
