@@ -16,7 +16,7 @@ func (o *Outbox) compact(s *segment) error {
 	}
 	defer src.Close()
 	o.mu.Lock()
-	sc := scanner{src: src, end: s.size}
+	sc := scanner{src: src, salt: s.salt, end: s.size}
 	o.mu.Unlock()
 	var body []byte
 	var mark uint64
@@ -33,10 +33,10 @@ func (o *Outbox) compact(s *segment) error {
 			continue
 		}
 		if !o.superseded(r) {
-			body = appendMessage(body, r.number, r.entry().Message, r.at)
+			body = appendMessage(body, s.salt, r.number, r.entry().Message, r.at)
 		}
 	}
-	data := append(appendHead(nil, mark), body...)
+	data := append(appendHead(nil, s.salt, mark), body...)
 	if err := atomicfile.WriteFS(o.fs(), o.path(s.name), data, 0o600); err != nil {
 		return err
 	}

@@ -12,10 +12,10 @@ import (
 // FuzzSegment reads any bytes as a segment: what is found is what would be
 // written, in order, and an outbox opens over it.
 func FuzzSegment(f *testing.F) {
-	whole := appendHead(nil, 3)
-	whole = appendMessage(whole, 4, Message{Topic: "a/b", Payload: []byte("payload"), Retain: true}, 1_700_000_000)
-	whole = appendMark(whole, 4)
-	whole = appendMessage(whole, 6, Message{Topic: "", Latest: true}, 0)
+	whole := appendHead(nil, 0, 3)
+	whole = appendMessage(whole, 0, 4, Message{Topic: "a/b", Payload: []byte("payload"), Retain: true}, 1_700_000_000)
+	whole = appendMark(whole, 0, 4)
+	whole = appendMessage(whole, 0, 6, Message{Topic: "", Latest: true}, 0)
 	f.Add(whole)
 	f.Add(whole[:len(whole)-3])
 	f.Add(append(bytes.Clone(whole[7:]), whole...))
@@ -35,22 +35,22 @@ func FuzzSegment(f *testing.F) {
 			var again []byte
 			switch r.kind {
 			case kindHead:
-				again = appendHead(nil, r.number)
+				again = appendHead(nil, 0, r.number)
 			case kindMark:
-				again = appendMark(nil, r.number)
+				again = appendMark(nil, 0, r.number)
 			default:
 				if r.number <= last {
 					t.Fatalf("%d after %d", r.number, last)
 				}
 				last = r.number
-				again = appendMessage(nil, r.number, r.entry().Message, r.at)
+				again = appendMessage(nil, 0, r.number, r.entry().Message, r.at)
 			}
 			if got := data[from+lost : sc.off]; !bytes.Equal(got, again) {
 				t.Fatalf("read %x, writes %x", got, again)
 			}
 		}
 		d := powercut.New()
-		d.Put(segmentName(1), data)
+		d.Put(segmentName(1, 0), data)
 		o := &Outbox{Dir: ".", FS: d}
 		if _, err := o.Next(1000, 1<<20); err != nil {
 			t.Fatal(err)

@@ -86,7 +86,7 @@ func (o *Outbox) seek(s *segment, end int64, version int) error {
 			return err
 		}
 		c.segment, c.version, c.file = s, version, f
-		c.scanner = scanner{src: f, buf: c.scanner.buf}
+		c.scanner = scanner{src: f, salt: s.salt, buf: c.scanner.buf}
 	}
 	c.scanner.end = end
 	return nil

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -92,6 +93,7 @@ type Outbox struct {
 	list    []*segment
 	latest  map[uint64]place // hash of a topic to its newest message
 	seed    maphash.Seed
+	salt    uint32   // of the segments of this life
 	flying  []*Entry // read and not acknowledged, in order, with those acknowledged out of turn
 	ahead   int      // of them acknowledged
 	read    uint64   // the newest message read
@@ -123,6 +125,7 @@ func (o *Outbox) make() {
 	o.made = true
 	o.turn, o.bell = make(chan struct{}, 1), make(chan struct{}, 1)
 	o.latest, o.seed, o.next = make(map[uint64]place), maphash.MakeSeed(), 1
+	o.salt = rand.Uint32()
 }
 
 func (o *Outbox) init() {

@@ -323,7 +323,7 @@ func TestDamageIsPassedOverAndSetAside(t *testing.T) {
 	for i := range 100 {
 		put(t, o, "a", fmt.Sprint(i, strings.Repeat("x", 20)))
 	}
-	name := filepath.Join(dir, segmentName(1))
+	name := filepath.Join(dir, segmentName(1, o.salt))
 	data, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)

@@ -87,7 +87,7 @@ func (o *Outbox) join(m Message) (b *batch, joined bool, err error) {
 		return b, false, nil
 	}
 	before := len(b.bytes)
-	b.bytes = appendMessage(b.bytes, o.next, m, at)
+	b.bytes = appendMessage(b.bytes, o.salt, o.next, m, at)
 	b.entries = append(b.entries, place{seq: o.next, size: int64(len(b.bytes) - before)})
 	var key uint64
 	if m.Latest {

@@ -12,6 +12,10 @@ import (
 // A segment's file is a row of records: the length of the body and its CRC-32C,
 // four bytes each, and the body, whose first byte is its kind. Numbers are
 // little endian. A file begins with a head and is only ever appended to.
+//
+// The CRC begins with a random number of the file, its salt, which is in its name:
+// behind a damaged record the next one is searched byte by byte, and no program
+// can have put one there in the payload of its message.
 const (
 	kindHead    = 1 // format, watermark
 	kindMessage = 2 // sequence, flags, time, topic, payload
@@ -49,28 +53,28 @@ type record struct {
 }
 
 // appendFrame appends a record with the body that fill appends.
-func appendFrame(b []byte, fill func([]byte) []byte) []byte {
+func appendFrame(b []byte, salt uint32, fill func([]byte) []byte) []byte {
 	start := len(b)
 	b = fill(append(b, make([]byte, frameBytes)...))
 	body := b[start+frameBytes:]
 	binary.LittleEndian.PutUint32(b[start:], uint32(len(body)))
-	binary.LittleEndian.PutUint32(b[start+4:], crc32.Checksum(body, castagnoli))
+	binary.LittleEndian.PutUint32(b[start+4:], crc32.Update(salt, castagnoli, body))
 	return b
 }
 
-func appendHead(b []byte, watermark uint64) []byte {
-	return appendFrame(b, func(b []byte) []byte {
+func appendHead(b []byte, salt uint32, watermark uint64) []byte {
+	return appendFrame(b, salt, func(b []byte) []byte {
 		return binary.LittleEndian.AppendUint64(append(b, kindHead, format), watermark)
 	})
 }
 
-func appendMark(b []byte, watermark uint64) []byte {
-	return appendFrame(b, func(b []byte) []byte {
+func appendMark(b []byte, salt uint32, watermark uint64) []byte {
+	return appendFrame(b, salt, func(b []byte) []byte {
 		return binary.LittleEndian.AppendUint64(append(b, kindMark), watermark)
 	})
 }
 
-func appendMessage(b []byte, seq uint64, m Message, at int64) []byte {
+func appendMessage(b []byte, salt uint32, seq uint64, m Message, at int64) []byte {
 	var flags byte
 	if m.Retain {
 		flags |= flagRetain
@@ -78,7 +82,7 @@ func appendMessage(b []byte, seq uint64, m Message, at int64) []byte {
 	if m.Latest {
 		flags |= flagLatest
 	}
-	return appendFrame(b, func(b []byte) []byte {
+	return appendFrame(b, salt, func(b []byte) []byte {
 		b = binary.LittleEndian.AppendUint64(append(b, kindMessage), seq)
 		b = binary.LittleEndian.AppendUint64(append(b, flags), uint64(at))
 		b = binary.LittleEndian.AppendUint16(b, uint16(len(m.Topic)))
@@ -130,6 +134,7 @@ func (r record) entry() *Entry {
 // not grow with the file.
 type scanner struct {
 	src  io.ReaderAt
+	salt uint32 // of the file
 	off  int64  // of the next record
 	end  int64  // how far to read
 	last uint64 // the newest sequence read
@@ -181,7 +186,7 @@ func (s *scanner) next() (record, error) {
 	if err != nil {
 		return record{}, err
 	}
-	if int64(len(frame)) < frameBytes+n || crc32.Checksum(frame[frameBytes:], castagnoli) != sum {
+	if int64(len(frame)) < frameBytes+n || crc32.Update(s.salt, castagnoli, frame[frameBytes:]) != sum {
 		return record{}, errDamaged
 	}
 	r, err := parse(frame[frameBytes:])

@@ -64,11 +64,11 @@ func (o *Outbox) recover() error {
 			_ = o.fs().Remove(o.path(name))
 			continue
 		}
-		first, ok := firstOf(name)
+		first, salt, ok := parseName(name)
 		if !ok {
 			continue
 		}
-		s := &segment{name: name, first: first}
+		s := &segment{name: name, salt: salt, first: first}
 		m, err := o.survey(s)
 		if err != nil {
 			return err
@@ -131,7 +131,7 @@ func (o *Outbox) survey(s *segment) (mark uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	sc := scanner{src: f, end: size}
+	sc := scanner{src: f, salt: s.salt, end: size}
 	for {
 		r, lost, err := sc.whole()
 		if errors.Is(err, io.EOF) {
@@ -168,7 +168,7 @@ func (o *Outbox) count(s *segment) error {
 		return err
 	}
 	defer f.Close()
-	sc := scanner{src: f, end: s.size}
+	sc := scanner{src: f, salt: s.salt, end: s.size}
 	for {
 		r, _, err := sc.whole()
 		if err != nil {

@@ -18,6 +18,7 @@ const (
 // A segment is one file. Its fields are guarded by Outbox.mu.
 type segment struct {
 	name    string
+	salt    uint32 // of the CRCs in it
 	first   uint64 // no message in it has a smaller sequence
 	last    uint64 // that of its newest message; 0 if there is none
 	size    int64  // bytes of whole records
@@ -28,13 +29,17 @@ type segment struct {
 	damaged bool   // to be kept for a person once it is read
 }
 
-func segmentName(first uint64) string { return fmt.Sprintf("%016x%s", first, suffix) }
+func segmentName(first uint64, salt uint32) string {
+	return fmt.Sprintf("%016x-%08x%s", first, salt, suffix)
+}
 
-// firstOf reads a segment's name.
-func firstOf(name string) (uint64, bool) {
-	hex, ok := strings.CutSuffix(name, suffix)
-	n, err := strconv.ParseUint(hex, 16, 64)
-	return n, ok && err == nil && segmentName(n) == name
+// parseName is the reverse of segmentName.
+func parseName(name string) (first uint64, salt uint32, ok bool) {
+	hex, salted, _ := strings.Cut(strings.TrimSuffix(name, suffix), "-")
+	first, err1 := strconv.ParseUint(hex, 16, 64)
+	n, err2 := strconv.ParseUint(salted, 16, 32)
+	salt = uint32(n)
+	return first, salt, err1 == nil && err2 == nil && segmentName(first, salt) == name
 }
 
 func (o *Outbox) path(name string) string { return filepath.Join(o.Dir, name) }
@@ -94,7 +99,7 @@ func (o *Outbox) create(first, mark uint64) (*segment, error) {
 		first = max(first-1, o.list[n-1].first, o.list[n-1].last) + 1
 	}
 	o.mu.Unlock()
-	s := &segment{name: segmentName(first), first: first}
+	s := &segment{name: segmentName(first, o.salt), salt: o.salt, first: first}
 	f, err := o.fs().Create(o.path(s.name), 0o600)
 	if errors.Is(err, fs.ErrExist) { // left by one that failed
 		if err = o.fs().Remove(o.path(s.name)); err == nil {
@@ -108,7 +113,7 @@ func (o *Outbox) create(first, mark uint64) (*segment, error) {
 	o.mu.Lock()
 	o.list = append(o.list, s)
 	o.mu.Unlock()
-	if err := o.write(s, appendHead(nil, mark)); err != nil {
+	if err := o.write(s, appendHead(nil, s.salt, mark)); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -120,7 +125,7 @@ func (o *Outbox) append(s *segment, bytes []byte) error {
 	mark := o.mark
 	o.mu.Unlock()
 	if mark != o.written {
-		bytes = append(appendMark(make([]byte, 0, len(bytes)+frameBytes+markBytes), mark), bytes...)
+		bytes = append(appendMark(make([]byte, 0, len(bytes)+frameBytes+markBytes), s.salt, mark), bytes...)
 	}
 	if err := o.write(s, bytes); err != nil {
 		return err
