@@ -35,6 +35,9 @@ func TestPlaceOSTakesATokenInThreeWays(t *testing.T) {
 						if st, _ := acc.Status(); st.LastError != "" || st.Rejected != "" || st.Logins > 1 {
 							t.Errorf("the agent's own calls: %s, %s, %d logins", st.LastError, st.Rejected, st.Logins)
 						}
+						if n := s.Count("revoke"); n == 0 && name == "token" {
+							t.Error("no refresh token was retired")
+						}
 					})
 				})
 			})

@@ -109,9 +109,11 @@ func (p *Provider) probe(ctx context.Context, tok Token) error {
 	return err
 }
 
-// retire tells the cloud that tok is kept.
+// retire tells the cloud that tok is kept. Not every part of a cloud knows its
+// other ways to send a token: this call is for the header.
 func (p *Provider) retire(ctx context.Context, tok Token) error {
-	r, err := p.Profile.Request(p.Profile.Retire, profile.Values{profile.Token: tok.Raw()})
+	header, _ := p.Profile.SendBy("header")
+	r, err := header.Request(p.Profile.Retire, profile.Values{profile.Token: tok.Raw()})
 	if err == nil {
 		_, err = p.do(ctx, r)
 	}

@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": exits, "daemon": startDaemon, "await": await, "expand": expand, "feed": feed,
+			"clouds": startClouds, "browse": browse,
 		},
 	})
 }

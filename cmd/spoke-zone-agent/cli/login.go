@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func (p *Program) loginByBrowser(cmd *cobra.Command, name string) (local.LoginAn
 		return begun, err
 	}
 	fmt.Fprintf(p.Out, "Open this address and log in:\n\n%s\n\n", printable(begun.Open))
-	answer, err := p.awaitRedirect(cmd.Context(), begun.Redirect)
+	answer, err := p.awaitRedirect(cmd.Context(), begun)
 	if err != nil {
 		return begun, err
 	}
@@ -79,18 +80,36 @@ func (p *Program) loginByBrowser(cmd *cobra.Command, name string) (local.LoginAn
 }
 
 // awaitRedirect returns the address to which the browser was sent: what came to
-// this machine, or what a person pasted.
-func (p *Program) awaitRedirect(ctx context.Context, redirect string) (string, error) {
-	if ln := listenFor(redirect); ln != nil {
-		fmt.Fprintln(p.Out, "Waiting for the browser. If it runs on another machine: stop this, set redirect_uri to a page there, and paste its address.")
-		return receiveRedirect(ctx, ln, redirect)
+// this machine, or what a person pasted, whichever is first.
+func (p *Program) awaitRedirect(ctx context.Context, begun local.LoginAnswer) (string, error) {
+	came := make(chan arrival, 1)
+	var reading errgroup.Group // it ends with the standard input, and with the program
+	reading.Go(func() error {
+		line, err := bufio.NewReader(io.LimitReader(p.In, maxAnswer)).ReadString('\n')
+		if line = strings.TrimSpace(line); line == "" {
+			came <- arrival{err: errors.Join(errors.New("no address was pasted"), err)}
+		} else {
+			came <- arrival{address: line}
+		}
+		return nil
+	})
+	if ln := listenFor(begun.Redirect); ln != nil {
+		fmt.Fprintf(p.Out, "Waiting for the browser to come back to %s. If it runs on another machine\nit cannot: then paste the address of the page that it ends on.\n", printable(begun.Redirect))
+		return receiveRedirect(ctx, ln, begun, came)
 	}
 	fmt.Fprintln(p.Out, "Then paste the address of the page that it ends on:")
-	line, err := bufio.NewReader(io.LimitReader(p.In, maxAnswer)).ReadString('\n')
-	if line = strings.TrimSpace(line); line == "" {
-		return "", errors.Join(errors.New("no address was pasted"), err)
+	select {
+	case a := <-came:
+		return a.address, a.err
+	case <-ctx.Done():
+		return "", ctx.Err()
 	}
-	return line, nil
+}
+
+// An arrival is what a person pasted.
+type arrival struct {
+	address string
+	err     error
 }
 
 // listenFor listens where the browser will come back to, if that is plain HTTP
@@ -118,16 +137,18 @@ func listenFor(redirect string) net.Listener {
 	return ln
 }
 
-// receiveRedirect serves one answer of the cloud.
-func receiveRedirect(ctx context.Context, ln net.Listener, redirect string) (string, error) {
-	base, err := url.Parse(redirect)
-	if err != nil {
+// receiveRedirect serves the cloud's answer to the login that was begun, and no
+// other: any user of this machine may knock here.
+func receiveRedirect(ctx context.Context, ln net.Listener, begun local.LoginAnswer, pasted <-chan arrival) (string, error) {
+	base, berr := url.Parse(begun.Redirect)
+	open, oerr := url.Parse(begun.Open)
+	if err := errors.Join(berr, oerr); err != nil {
 		return "", err
 	}
+	state := open.Query().Get("state")
 	came := make(chan string, 1)
 	srv := &http.Server{ReadHeaderTimeout: 5 * time.Second, MaxHeaderBytes: maxAnswer, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q := r.URL.Query()
-		if r.Method != http.MethodGet || r.URL.Path != base.Path || q.Get("state") == "" {
+		if r.Method != http.MethodGet || r.URL.Path != cmp.Or(base.Path, "/") || state == "" || r.URL.Query().Get("state") != state {
 			http.NotFound(w, r)
 			return
 		}
@@ -142,10 +163,15 @@ func receiveRedirect(ctx context.Context, ln net.Listener, redirect string) (str
 	var g errgroup.Group
 	g.Go(func() error { return srv.Serve(ln) })
 	var answer string
-	select {
-	case answer = <-came:
-	case <-ctx.Done():
-		err = ctx.Err()
+	var err error
+	for answer == "" && err == nil {
+		select {
+		case answer = <-came:
+		case a := <-pasted:
+			answer, pasted = a.address, nil // an input that has ended leaves the browser
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
