@@ -48,8 +48,8 @@ year: ## a year of 1,000 simulated devices (minutes); SEED=n repeats one
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	FUZZTIME=$(FUZZTIME) .ci/fuzz
 
-mutation: ## takes out each fsync, rename and probe of the updates: a test must fail (10 minutes)
-	go test -tags mutation -count=1 -timeout 40m -run 'TestMutations$$' -v ./ota
+mutation: ## takes out each fsync, rename and probe of the updates: a test must fail (10 minutes; MUTATIONS=quick: one of each)
+	MUTATIONS=$(MUTATIONS) go test -tags mutation -count=1 -timeout 40m -run 'TestMutations$$' -v ./ota
 
 bench: build ## side by side with curl, openssl and mosquitto_sub; rewrites docs/benchmarks.md
 	test/bench/run

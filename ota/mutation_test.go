@@ -3,7 +3,6 @@
 package ota
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"go/ast"
@@ -12,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,11 +24,12 @@ type mutation struct {
 	text       string // of the whole file
 }
 
-// durable are the files whose every fsync and rename is taken out, one at a time.
-var durable = []string{
-	"room.go", "recover.go", "outbox.go", "store.go", "checkpoint.go", "transfer.go", "payload.go", "download.go",
-	"../agent/atomicfile/atomicfile.go", "../agent/atomicfile/record.go",
-}
+// durable are the directories whose every fsync and rename is taken out, one at
+// a time.
+var durable = []string{".", "../agent/atomicfile"}
+
+// quick are the mutations of the short run: one of each kind.
+var quick = []string{"without probe on restart", "without probe before commit", "store.go without Sync", "store.go without Rename"}
 
 // faults are other lines without which the machine is not safe.
 var faults = []struct{ name, file, old, with string }{
@@ -47,10 +49,20 @@ var faults = []struct{ name, file, old, with string }{
 	{"recovery of a lost record", "recover.go", "r.lost, r.held, r.due = true, in.File, in.Due", "r.held, r.due = in.File, in.Due"},
 }
 
+// TestMutations wants a named test to fail for every fault; with MUTATIONS=quick
+// in the environment for one of each kind.
 func TestMutations(t *testing.T) {
 	var all []mutation
-	for _, file := range durable {
-		all = append(all, withoutDurability(t, file)...)
+	for _, dir := range durable {
+		files, err := filepath.Glob(dir + "/*.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if !strings.HasSuffix(file, "_test.go") {
+				all = append(all, withoutDurability(t, file)...)
+			}
+		}
 	}
 	if len(all) < 13 {
 		t.Errorf("%d calls of fsync and rename were found", len(all))
@@ -66,13 +78,23 @@ func TestMutations(t *testing.T) {
 		}
 		all = append(all, mutation{"without " + f.name, f.file, strings.Replace(string(text), f.old, f.with, 1)})
 	}
+	if os.Getenv("MUTATIONS") == "quick" {
+		all = slices.DeleteFunc(all, func(m mutation) bool {
+			name, _, _ := strings.Cut(m.name, " at line")
+			return !slices.Contains(quick, name)
+		})
+		if len(all) != len(quick) {
+			t.Fatalf("%d of the %d mutations of the short run are there", len(all), len(quick))
+		}
+	}
 	for _, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			begin := time.Now()
-			if out, found := m.found(t); !found {
-				t.Errorf("no test notices it:\n%s", out)
+			by := m.found(t)
+			if by == "" {
+				t.Error("no test notices it")
 			}
-			t.Logf("%v", time.Since(begin).Round(time.Second))
+			t.Logf("%s, after %v", by, time.Since(begin).Round(time.Second))
 		})
 	}
 }
@@ -131,8 +153,9 @@ func ofSystem(fn *ast.FuncDecl) bool {
 	return ok && (id.Name == "OS" || id.Name == "Disk")
 }
 
-// found runs the tests on the mutant.
-func (m mutation) found(t *testing.T) (out string, found bool) {
+// found runs the tests on the mutant, and returns the name of the one that
+// fails.
+func (m mutation) found(t *testing.T) string {
 	dir := t.TempDir()
 	mutant, overlay := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json")
 	file, err := filepath.Abs(m.file)
@@ -148,31 +171,42 @@ func (m mutation) found(t *testing.T) (out string, found bool) {
 			t.Fatal(err)
 		}
 	}
-	args := func(pkg, run string) []string {
-		return []string{"test", "-vet=off", "-failfast", "-overlay", overlay, "-count=1", "-timeout=4m", "-run", run, pkg}
+	build := func(pkg string) (program string) {
+		program = filepath.Join(dir, filepath.Base(pkg)+".test")
+		if out, err := exec.Command("go", "test", "-vet=off", "-c", "-overlay", overlay, "-o", program, pkg).CombinedOutput(); err != nil {
+			t.Fatalf("the mutant does not compile: %v\n%s", err, out)
+		}
+		return program
 	}
 	if strings.Contains(m.file, "atomicfile") {
-		if out, failed := goTest(t, args("../agent/atomicfile", ".")); failed {
-			return out, true
+		if by := fails(t, build("../agent/atomicfile"), "../agent/atomicfile", "."); by != "" {
+			return by
 		}
 	}
+	program := build("../ota")
 	// The slowest last: most mutants do not live to see it.
-	for _, run := range []string{"Room|Checkpoint|Slots|Finds|Discards|Trust|Stops|StartsFrom|Update|Hook|Install|Rollback|Budget", "TestModel", "Survives|Torture"} {
-		if out, found = goTest(t, args(".", run)); found {
-			break
+	for _, run := range []string{"Room|Checkpoint|Slots|Finds|Discards|Trust|Stops|StartsFrom|Update|Hook|Check|Install|Rollback|Budget", "TestModel", "Survives|Torture"} {
+		if by := fails(t, program, ".", run); by != "" {
+			return by
 		}
 	}
-	return out, found
+	return ""
 }
 
-// goTest reports whether a test failed, and makes sure that it was neither
-// the compiler nor time that did.
-func goTest(t *testing.T, args []string) (string, bool) {
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "go", args...).CombinedOutput()
-	if err != nil && (strings.Contains(string(out), "build failed") || strings.Contains(string(out), "test timed out") || !strings.Contains(string(out), "FAIL")) {
-		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+var failed = regexp.MustCompile(`(?m)^--- FAIL: (Test\w+)`)
+
+// fails returns the name of the test that fails, and makes sure that it is not
+// time that ran out.
+func fails(t *testing.T, program, dir, run string) string {
+	cmd := exec.CommandContext(t.Context(), program, "-test.failfast", "-test.timeout=4m", "-test.run", run)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		return ""
 	}
-	return string(out), err != nil
+	by := failed.FindSubmatch(out)
+	if by == nil || strings.Contains(string(out), "panic: test timed out") {
+		t.Fatalf("%s -test.run %s: %v, and no test has failed:\n%s", program, run, err, out)
+	}
+	return string(by[1])
 }

@@ -92,6 +92,9 @@ func (p *pipeline) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx) // whoever stores wants no more
+		}
 		n, err := p.fill(ctx, b)
 		if n > 0 {
 			p.full <- b[:n] // never blocks: it has room for every buffer
