@@ -37,6 +37,7 @@ type Installer struct {
 
 	systemd bool
 	boot    string
+	self    string                            // the program that runs here; /proc/self/exe outside of tests
 	trust   func(path string) (string, error) // Trust outside of tests
 	reboot  func() error
 }
@@ -99,13 +100,17 @@ func (i *Installer) init() (err error) {
 	if i.trust == nil {
 		i.trust, i.systemd = Trust, Systemd()
 	}
+	if i.self == "" {
+		i.self = "/proc/self/exe"
+	}
 	if i.reboot == nil {
 		i.reboot = func() error { return reboot(i.systemd) }
 	}
 	for _, d := range []struct {
 		name string
 		mode fs.FileMode
-	}{{i.State, 0o711}, {i.path("txn"), 0o700}, {i.path("jobs"), 0o700}, {i.path("keep"), 0o700}, {i.path("results"), 0o750}, {i.Dir, 0o755}} {
+	}{{i.State, 0o711}, {i.path("txn"), 0o700}, {i.path("jobs"), 0o700}, {i.path("keep"), 0o700},
+		{i.path("guard"), 0o700}, {i.path("unproven"), 0o700}, {i.path("results"), 0o750}, {i.Dir, 0o755}} {
 		if err := os.MkdirAll(d.name, d.mode); err != nil {
 			return err
 		}
@@ -151,6 +156,9 @@ func (i *Installer) alone(ctx context.Context) (*os.File, error) {
 // handle answers a request. Its errors are those of the installer's own disk.
 func (i *Installer) handle(ctx context.Context, q Request) error {
 	log := i.Log.With("module", q.Module, "version", q.To, "verb", q.Verb)
+	if err := unproven(i.path("unproven")).heard(q, i.boot); err != nil {
+		return err
+	}
 	a, err := i.do(ctx, q)
 	if ctx.Err() != nil {
 		return ctx.Err() // the next run settles it
@@ -203,7 +211,10 @@ func (i *Installer) do(ctx context.Context, q Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := Policy{Rule: rule, Agent: i.Agent, State: i.State, MaxPayload: i.MaxPayload, trust: i.trust}
+	p := i.policy(rule)
+	if err := t.refused(q.Verb); err != nil {
+		return nil, err
+	}
 	switch q.Verb {
 	case verbReboot:
 		return i.restart(t)
@@ -216,12 +227,22 @@ func (i *Installer) do(ctx context.Context, q Request) (*Answer, error) {
 		if err := t.take(p, q); err != nil {
 			return nil, err
 		}
+		if q.Verb == ota.HookInstall {
+			err = i.entrust(q, t, rule)
+		}
+		if err != nil {
+			return nil, err
+		}
 	case ota.HookCommit:
 		if t.Verified == nil {
 			return nil, refuse(ota.HookChanged, "nothing was installed in this update")
 		}
 	}
 	return nil, i.run(ctx, i.job(q, t, p, hook))
+}
+
+func (i *Installer) policy(r Rule) Policy {
+	return Policy{Rule: r, Agent: i.Agent, State: i.State, MaxPayload: i.MaxPayload, trust: i.trust}
 }
 
 // forget drops the answers of an earlier update that had the same number: the

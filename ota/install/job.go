@@ -27,7 +27,8 @@ type job struct {
 	Policy Policy        `json:"policy"`
 	State  string        `json:"state"` // the installer's directory
 	Run    string        `json:"run"`
-	Until  time.Duration `json:"until"` // CLOCK_BOOTTIME; 0: none
+	Until  time.Duration `json:"until"`           // CLOCK_BOOTTIME; 0: none
+	Guard  bool          `json:"guard,omitempty"` // it is the guard's, which keeps its own notes
 }
 
 func (j job) file() string     { return filepath.Join(j.State, "jobs", j.Key+".json") }
@@ -149,6 +150,11 @@ func (j job) finish(o Outcome) error {
 	}
 	if err := t.save(); err != nil {
 		return err
+	}
+	if !j.Guard {
+		if err := unproven(filepath.Join(j.State, "unproven")).ended(j.Call, o.Meaning(verb)); err != nil {
+			return err
+		}
 	}
 	if verb == ota.HookCleanup && meaning == ota.HookOK {
 		if err := os.RemoveAll(t.dir); err != nil {

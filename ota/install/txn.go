@@ -25,6 +25,7 @@ type txn struct {
 	Signed   bool               `json:"signed,omitempty"`
 	Info     map[string]string  `json:"info,omitempty"`   // what the hook's info has said
 	Reboot   bool               `json:"reboot,omitempty"` // the hook wants one
+	Undone   string             `json:"undone,omitempty"` // why the guard has gone back
 
 	dir string
 }
@@ -32,8 +33,7 @@ type txn struct {
 // openTxn returns the record of the update that q is about, after an older one
 // of the module has been cleared away.
 func openTxn(dir string, q Request) (*txn, error) {
-	t := &txn{dir: dir}
-	err := readJSON(t.file("txn.json"), t)
+	t, err := loadTxn(dir)
 	if err == nil && t.Seq == q.Seq && t.ID == q.ID && t.To == q.To {
 		return t, nil
 	}
@@ -53,9 +53,28 @@ func openTxn(dir string, q Request) (*txn, error) {
 	return t, t.save()
 }
 
+func loadTxn(dir string) (*txn, error) {
+	t := &txn{dir: dir}
+	return t, readJSON(t.file("txn.json"), t)
+}
+
 func (t *txn) file(name string) string { return filepath.Join(t.dir, name) }
 
 func (t *txn) save() error { return writeJSON(t.file("txn.json"), t, 0o600) }
+
+// refused is the answer to a verb that would go on with an update from which the
+// guard has gone back, nil if it has not.
+func (t *txn) refused(v ota.Verb) error {
+	switch {
+	case t.Undone == "":
+		return nil
+	case v == ota.HookInstall || v == ota.HookCheck:
+		return refuse(ota.HookReject, "%s", t.Undone)
+	case v == ota.HookVerify || v == ota.HookCommit:
+		return refuse(ota.HookChanged, "%s", t.Undone)
+	}
+	return nil
+}
 
 // A refusal is an answer that no hook was asked for.
 type refusal struct {
