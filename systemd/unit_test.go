@@ -2,6 +2,7 @@ package systemd
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -82,6 +83,36 @@ func TestTheInstallersUnitsKeepTheirPromises(t *testing.T) {
 	}
 	if got := unit(t, "spoke-zone-install.path")["DirectoryNotEmpty"]; len(got) != 1 || got[0] != "/var/lib/spoke-zone-agent/install" {
 		t.Errorf("DirectoryNotEmpty is %q", got)
+	}
+}
+
+func TestTheGuardsUnitsKeepTheirPromises(t *testing.T) {
+	installer, guard := unit(t, "spoke-zone-install.service"), unit(t, "spoke-zone-guard.service")
+	for key, want := range map[string]string{
+		"ExecStart":                  "/var/lib/spoke-zone-installer/guard/spoke-zone-agent install-run --guard",
+		"ConditionDirectoryNotEmpty": "/var/lib/spoke-zone-installer/unproven",
+	} {
+		if got := guard[key]; len(got) != 1 || got[0] != want {
+			t.Errorf("%s is %q, want %q", key, got, want)
+		}
+	}
+	for key, want := range installer { // the sandbox is the same
+		switch key {
+		case "Description", "ExecStart", "StartLimitIntervalSec", "StartLimitBurst", "Restart", "RestartSec":
+		default:
+			if !slices.Equal(guard[key], want) {
+				t.Errorf("%s is %q, and %q in the installer's unit", key, guard[key], want)
+			}
+		}
+	}
+	timer := unit(t, "spoke-zone-guard.timer")
+	for _, key := range []string{"OnUnitActiveSec", "OnUnitInactiveSec"} { // a unit whose condition fails is neither
+		if timer[key] != nil {
+			t.Errorf("%s is set", key)
+		}
+	}
+	if len(timer["OnCalendar"]) != 1 || len(timer["OnBootSec"]) != 1 {
+		t.Errorf("the timer is %v", timer)
 	}
 }
 

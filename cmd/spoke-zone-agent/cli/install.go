@@ -21,7 +21,8 @@ const DefaultPolicy = "/etc/spoke-zone-agent/install.conf"
 // installRunCommand is what spoke-zone-install.service starts.
 func (p *Program) installRunCommand() *cobra.Command {
 	var policy string
-	var watch bool
+	var watch, guard bool
+	after := install.GuardAfter
 	cmd := &cobra.Command{
 		Use:    "install-run",
 		Short:  "Answer the daemon's requests to install updates",
@@ -33,7 +34,10 @@ func (p *Program) installRunCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if watch {
+				switch {
+				case guard:
+					return i.Guard(ctx, after)
+				case watch:
 					return i.Watch(ctx)
 				}
 				return i.Run(ctx)
@@ -42,6 +46,9 @@ func (p *Program) installRunCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&policy, "policy", DefaultPolicy, "read the policy from `FILE`")
 	cmd.Flags().BoolVar(&watch, "watch", false, "wait for further requests, where no systemd does")
+	cmd.Flags().BoolVar(&guard, "guard", false, "undo updates that nobody proves, instead of answering requests")
+	cmd.Flags().DurationVar(&after, "after", after, "with --guard: how `LONG` the daemon may be silent")
+	cmd.MarkFlagsMutuallyExclusive("watch", "guard")
 	return cmd
 }
 

@@ -34,6 +34,8 @@ do_install() {
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.service ${D}${systemd_system_unitdir}/spoke-zone-agent.service
     install -m 0644 ${S}/systemd/spoke-zone-install.service ${D}${systemd_system_unitdir}/
     install -m 0644 ${S}/systemd/spoke-zone-install.path ${D}${systemd_system_unitdir}/
+    install -m 0644 ${S}/systemd/spoke-zone-guard.service ${D}${systemd_system_unitdir}/
+    install -m 0644 ${S}/systemd/spoke-zone-guard.timer ${D}${systemd_system_unitdir}/
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.sysusers.conf ${D}${nonarch_libdir}/sysusers.d/spoke-zone-agent.conf
     install -Dm 0644 ${S}/systemd/spoke-zone-agent.tmpfiles.conf ${D}${nonarch_libdir}/tmpfiles.d/spoke-zone-agent.conf
     install -Dm 0755 ${S}/packaging/hooks/dpkg ${D}${nonarch_libdir}/spoke-zone-agent/hooks/dpkg
