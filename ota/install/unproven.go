@@ -116,12 +116,26 @@ func (u unproven) heard(q Request, boot string) error {
 	return u.save(n)
 }
 
-// ended takes the note away when the hook has told the end of the update.
+// ended takes the note away when the hook has told the end of the update. The
+// daemon's time begins when the installation ends.
 func (u unproven) ended(c Call, meaning ota.Code) error {
-	if meaning != ota.HookOK || c.Verb != ota.HookCommit && c.Verb != ota.HookRollback && c.Verb != ota.HookCleanup {
-		return nil
+	switch c.Verb {
+	case ota.HookInstall:
+		var n note
+		if err := readJSON(u.file(c.Module), &n); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		n.Since = bootTime()
+		return u.save(n)
+	case ota.HookCommit, ota.HookRollback, ota.HookCleanup:
+		if meaning == ota.HookOK {
+			return u.clear(c.Module)
+		}
 	}
-	return u.clear(c.Module)
+	return nil
 }
 
 // entrust makes sure that an installation can be undone without the daemon and

@@ -7,13 +7,14 @@ installed() { dpkg-query -W -f '${db:Status-Status} ${db:Status-Eflag} ${Version
 is_installed() { same "installed ok $1" "$(installed)"; }
 same_pid() { [ "$(pid)" = "$1" ]; }
 undamaged() { same "" "$(dpkg --verify $package | grep -v ' c ')"; }
-next=9.0.1-1 ill=9.0.2-1
+next=9.0.1-1 ill=9.0.2-1 dead=9.0.3-1
 
-# renumbered VERSION: a package of another build of the agent under that number.
+# renumbered VERSION [PROGRAM]: a package of another build of the agent under that number, or with another program.
 renumbered() {
 	rm -rf /tmp/renumbered
 	dpkg-deb -R /srv/next.deb /tmp/renumbered
 	sed -i "s/^Version: .*/Version: $1/" /tmp/renumbered/DEBIAN/control
+	[ $# -lt 2 ] || install -m 0755 "$2" /tmp/renumbered/usr/bin/spoke-zone-agent
 	dpkg-deb -Zgzip --root-owner-group -b /tmp/renumbered /tmp/renumbered.deb >/dev/null
 }
 # offer FILE VERSION
@@ -59,4 +60,26 @@ check "an ill version is offered" offer /tmp/renumbered.deb $ill
 await 180 "it is undone" outcome "$ill.*FAILED"
 check "the version before is back" is_installed $next
 await 30 "and runs" online
+
+# A version that does not start cannot undo itself: the guard does, by the copy of the program that installed it.
+state=/var/lib/spoke-zone-installer guard=spoke-zone-guard
+check "the guard's timer is enabled" systemctl is-enabled --quiet $guard.timer
+check "and active" systemctl is-active --quiet $guard.timer
+check "nothing is left to prove" same "" "$(ls -A $state/unproven)"
+mkdir -p /etc/systemd/system/$guard.{timer,service}.d
+printf '[Timer]\nOnCalendar=*:*:0/5\nAccuracySec=1s\n' >/etc/systemd/system/$guard.timer.d/test.conf
+printf '[Service]\nExecStart=\nExecStart=%s/guard/spoke-zone-agent install-run --guard --after 20s\n' $state >/etc/systemd/system/$guard.service.d/test.conf
+systemctl daemon-reload
+check "the guard's timer starts anew" systemctl restart $guard.timer
+printf '#!/bin/sh\nexit 1\n' >/tmp/dead
+renumbered $dead /tmp/dead
+check "a version whose program does not start is offered" offer /tmp/renumbered.deb $dead
+await 60 "it is installed" is_installed $dead
+await 20 "and does not run" refuse systemctl is-active --quiet $unit
+await 120 "the guard brings the version before back" is_installed $next
+await 60 "which runs" online
+await 60 "the update has failed, and the status says why" outcome "$dead.*FAILED.*undonewithouttheagent"
+check "nothing of the package is damaged" undamaged
+await 20 "nothing is left to prove" same "" "$(ls -A $state/unproven)"
+check "the guard had no fault" refuse systemctl is-failed --quiet $guard.service
 figure "from $first to $next, and from $ill back"
