@@ -142,17 +142,23 @@ func (l *live) draw() error {
 		if _, is := l.marks[rowKey(text, i)]; is {
 			mark = changed
 		}
-		lines[i] = cutText(mark+lines[i], max(leastColumns, columns))
+		lines[i] = mark + lines[i]
 	}
 	if rows > 2 && len(lines) >= rows {
 		more := len(lines) - rows + 2
 		lines = append(lines[:rows-2], fmt.Sprintf("%s%s more: a higher terminal, or %s status", unchanged, countOf(more, "line"), Name))
-		lines[rows-2] = cutText(lines[rows-2], max(leastColumns, columns))
+	}
+	for i := range lines {
+		lines[i] = cutText(lines[i], max(leastColumns, columns))
+		if l.paint {
+			mark := lines[i][:len(changed)]
+			if mark == changed {
+				mark = bold + mark + plain
+			}
+			lines[i] = mark + paintLine(lines[i][len(changed):])
+		}
 	}
 	frame := strings.Join(lines, "\n") + "\n"
-	if l.paint {
-		frame = paint(frame)
-	}
 	if frame == l.drawn {
 		return nil
 	}

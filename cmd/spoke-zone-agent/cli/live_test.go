@@ -74,6 +74,23 @@ func TestALiveScreenMarksWhatChanges(t *testing.T) {
 	})
 }
 
+func TestALiveScreenHasItsColoursBesideTheMarks(t *testing.T) {
+	watching(t, 80, 40, func(g *glass, l *live, show chan<- local.Status, _ chan<- os.Signal) {
+		l.paint = true
+		s := local.Status{Token: local.Token{State: "valid"}, MQTT: local.MQTT{State: "offline"}}
+		show <- s
+		time.Sleep(time.Second)
+		s.MQTT.State = "online"
+		show <- s
+		time.Sleep(time.Second)
+		for _, want := range []string{"  " + bold + "Token        " + plain + green + "valid" + plain, bold + "* " + plain + bold + "MQTT         " + plain + green + "online" + plain} {
+			if !strings.Contains(g.last(), want) {
+				t.Errorf("%q is not on the screen %q", want, g.last())
+			}
+		}
+	})
+}
+
 func TestALiveScreenIsDrawnFourTimesASecondAtMost(t *testing.T) {
 	watching(t, 80, 40, func(g *glass, _ *live, show chan<- local.Status, _ chan<- os.Signal) {
 		for n := range 1000 {
@@ -121,7 +138,7 @@ func TestPaint(t *testing.T) {
 		"Token        valid, expires":       bold + "Token        " + plain + green + "valid" + plain + ", expires",
 		"  error      no route":             "  error      " + red + "no route" + plain,
 		"MQTT         offline":              bold + "MQTT         " + plain + red + "offline" + plain,
-		"* MQTT         connecting to a":    bold + "* " + plain + bold + "MQTT         " + plain + yellow + "connecting" + plain + " to a",
+		"MQTT         connecting to a":      bold + "MQTT         " + plain + yellow + "connecting" + plain + " to a",
 		"  building   stale, x":             "  building   " + yellow + "stale" + plain + ", x",
 		"             valid is no state":    "             valid is no state",
 		"  app        /run/t: failing: why": "  app        " + red + "/run/t: failing: why" + plain,

@@ -44,18 +44,14 @@ func paint(text string) string {
 }
 
 func paintLine(line string) string {
-	gutter := ""
-	if rest, ok := strings.CutPrefix(line, changed); ok {
-		gutter, line = bold+changed+plain, rest
-	}
 	left := min(indent, len(line))
 	label, text := line[:left], line[left:]
 	name := strings.TrimSpace(label)
 	switch {
 	case badLabels[name]:
-		return gutter + label + red + text + plain
+		return label + red + text + plain
 	case name != "" && (strings.HasPrefix(text, "failing") || strings.Contains(text, ": failing")):
-		return gutter + label + red + text + plain
+		return label + red + text + plain
 	case name != "" && !strings.HasPrefix(label, " ") && strings.HasSuffix(label, " "):
 		label = bold + label + plain
 	}
@@ -66,5 +62,5 @@ func paintLine(line string) string {
 	if colour := stateColours[word]; colour != "" && name != "" {
 		text = colour + word + plain + text[len(word):]
 	}
-	return gutter + label + text
+	return label + text
 }

@@ -119,7 +119,11 @@ func (p *page) token(t local.Token) {
 	p.at("  renew at", t.RenewAt)
 	p.at("  no return", t.PointOfNoReturn, spentText(t.Spent)...)
 	p.at("  renewed", t.LastRenewal, countOf(t.Renewals, "renewal")+" so far")
-	p.at("  next try", t.NextTry, fmt.Sprintf("attempt %d", t.Attempt))
+	if t.Attempt > 0 {
+		p.at("  next try", t.NextTry, fmt.Sprintf("attempt %d", t.Attempt))
+	} else if !t.NextTry.Equal(t.RenewAt) {
+		p.at("  next try", t.NextTry)
+	}
 	var stored []string
 	if t.Stored.State {
 		stored = append(stored, "state directory")
