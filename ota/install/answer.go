@@ -160,11 +160,11 @@ func writeJSON(name string, v any, perm fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(name, append(data, '\n'), perm)
+	return atomicfile.WriteFS(disk, name, append(data, '\n'), perm)
 }
 
 func remove(name string) error {
-	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+	if err := disk.Remove(name); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

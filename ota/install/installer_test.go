@@ -23,6 +23,7 @@ import (
 // TestMain is also the process that runs a hook.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "hook-run" {
+		breakDisk()
 		if err := RunJob(context.Background(), os.Args[2], slog.New(slog.DiscardHandler)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)

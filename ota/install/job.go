@@ -157,7 +157,7 @@ func (j job) finish(o Outcome) error {
 		}
 	}
 	if verb == ota.HookCleanup && meaning == ota.HookOK {
-		if err := os.RemoveAll(t.dir); err != nil {
+		if err := disk.RemoveAll(t.dir); err != nil {
 			return err
 		}
 	}

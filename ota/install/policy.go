@@ -149,7 +149,7 @@ func (p Policy) newestFile() string { return filepath.Join(p.State, "newest.json
 
 func (p Policy) newest() (map[string]newest, error) {
 	all := map[string]newest{}
-	_, err := atomicfile.LoadRecord(atomicfile.OS{}, p.newestFile(), &all)
+	_, err := atomicfile.LoadRecord(disk, p.newestFile(), &all)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
@@ -193,7 +193,7 @@ func (p Policy) raise(s release.Statement) error {
 		return nil
 	}
 	all[s.Module] = last
-	return atomicfile.SaveRecord(atomicfile.OS{}, p.newestFile(), all)
+	return atomicfile.SaveRecord(disk, p.newestFile(), all)
 }
 
 // retryLater is when to ask again after a fault of the device, which a person

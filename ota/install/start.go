@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
@@ -66,13 +65,13 @@ func reboot(systemd bool) error {
 
 // run starts a job and waits until it is answered.
 func (i *Installer) run(ctx context.Context, j job) error {
-	if err := os.MkdirAll(j.Call.KeepDir, 0o700); err != nil {
+	if err := disk.MkdirAll(j.Call.KeepDir, 0o700); err != nil {
 		return err
 	}
 	if err := remove(i.path("results", j.Key+answerSuffix)); err != nil {
 		return err
 	}
-	if err := (atomicfile.OS{}).SyncDir(i.path("results")); err != nil {
+	if err := disk.SyncDir(i.path("results")); err != nil {
 		return err
 	}
 	if err := writeJSON(j.file(), j, 0o600); err != nil {

@@ -21,6 +21,11 @@ func (i *Installer) recover(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".tmp") { // of a run that was cut short: nobody else writes here
+			if err := remove(i.path("jobs", e.Name())); err != nil {
+				return err
+			}
+		}
 		if !strings.HasSuffix(e.Name(), ".json") {
 			continue
 		}
@@ -67,9 +72,14 @@ func (i *Installer) takeAll() (taken []Request, err error) {
 		if err != nil {
 			i.Log.Warn("request refused", "name", plain(name, 80), "err", err)
 		} else {
+			// Marked as taken before its file is removed: at every moment the daemon
+			// sees the one or the other.
+			if err := i.results().mark(q.key(), mark{Nonce: q.Nonce, ID: q.ID, To: q.To, Module: q.Module, Verb: q.Verb, Boot: i.boot}); err != nil {
+				return nil, err // it stays for the next run
+			}
 			taken = append(taken, q)
 		}
-		if err := root.RemoveAll(name); err != nil {
+		if err := disk.RemoveIn(root, name); err != nil {
 			return nil, err
 		}
 	}
@@ -79,8 +89,7 @@ func (i *Installer) takeAll() (taken []Request, err error) {
 	return taken, nil
 }
 
-// take reads a request and marks it as taken before its file is removed: at
-// every moment the daemon sees the one or the other.
+// take reads a request.
 func (i *Installer) take(root *os.Root, name string) (Request, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -97,5 +106,5 @@ func (i *Installer) take(root *os.Root, name string) (Request, error) {
 	if q.stale(i.boot, bootTime()) {
 		return q, fmt.Errorf("%w: it is of another boot, or too old", ErrRequest)
 	}
-	return q, i.results().mark(q.key(), mark{Nonce: q.Nonce, ID: q.ID, To: q.To, Module: q.Module, Verb: q.Verb, Boot: i.boot})
+	return q, nil
 }

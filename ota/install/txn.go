@@ -40,14 +40,14 @@ func openTxn(dir string, q Request) (*txn, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		err = nil // it cannot be read: what is there is of no use
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := disk.RemoveAll(dir); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(t.file("hook"), 0o700); err != nil {
+	if err := disk.MkdirAll(t.file("hook"), 0o700); err != nil {
 		return nil, err
 	}
 	t = &txn{Seq: q.Seq, ID: q.ID, To: q.To, dir: dir}
-	if err := atomicfile.Write(t.file("notes"), []byte(q.Notes), 0o600); err != nil {
+	if err := atomicfile.WriteFS(disk, t.file("notes"), []byte(q.Notes), 0o600); err != nil {
 		return nil, err
 	}
 	return t, t.save()
@@ -128,11 +128,11 @@ func (t *txn) take(p Policy, q Request) error {
 
 // publish gives a copy its name, once it is proven.
 func (t *txn) publish() error {
-	err := os.Rename(t.file("payload.new"), t.file("payload"))
+	err := disk.Rename(t.file("payload.new"), t.file("payload"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it has it already
 	}
-	return errors.Join(err, atomicfile.OS{}.SyncDir(t.dir))
+	return errors.Join(err, disk.SyncDir(t.dir))
 }
 
 // copy returns the copy of the payload, open at its start.
@@ -156,7 +156,7 @@ func (t *txn) copy(p Policy, q Request, line *release.Line) (*os.File, error) {
 	if err := t.room(size); err != nil {
 		return nil, err
 	}
-	out, err := os.OpenFile(t.file("payload.new"), os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	out, err := disk.Create(t.file("payload.new"), 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -167,18 +167,15 @@ func (t *txn) copy(p Policy, q Request, line *release.Line) (*os.File, error) {
 	if err == nil {
 		err = out.Sync()
 	}
-	if err == nil {
-		_, err = out.Seek(0, io.SeekStart)
-	}
+	err = errors.Join(err, out.Close())
 	if err != nil {
-		_ = out.Close()
-		_ = os.Remove(t.file("payload.new"))
+		_ = disk.Remove(t.file("payload.new"))
 		if slices.ContainsFunc([]error{unix.ENOSPC, unix.EDQUOT}, func(e error) bool { return errors.Is(err, e) }) {
 			return nil, &refusal{ota.HookNoSpace, size + reserve, fmt.Errorf("copy the payload: %w", err)}
 		}
 		return nil, err
 	}
-	return out, nil
+	return os.OpenFile(t.file("payload.new"), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 }
 
 // reserve is left free for everybody else.
