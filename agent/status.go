@@ -52,7 +52,12 @@ func mqttStatus(s mqtt.Status) local.MQTT {
 }
 
 func uploadStatus(s upload.Status) local.Upload {
+	types := make([]local.UploadType, 0, len(s.Types))
+	for _, t := range s.Types {
+		types = append(types, local.UploadType{Type: t.Type, Queued: t.Queued, QueuedBytes: t.Bytes, Dropped: int64(t.Dropped)})
+	}
 	return local.Upload{
+		Types: types, Spent: s.Spent,
 		State: s.State, Since: s.Since,
 		Queued: s.Queued, QueuedBytes: s.QueuedBytes, InFlight: s.InFlight, Sent: int64(s.Sent),
 		Quarantined: int64(s.Quarantined), Dropped: int64(s.Dropped), NextTry: s.NextTry, Error: cmp.Or(s.LastError, s.IntakeError),

@@ -162,11 +162,29 @@ func (g *generation) newUploads() *upload.Uploader {
 	for _, m := range g.conf.Modules {
 		modules = append(modules, m.Key)
 	}
+	quotas := map[string]upload.Quota{}
+	for _, typ := range upload.Types {
+		t := g.conf.UploadType(typ)
+		quotas[typ] = upload.Quota{Bytes: t.MaxBytes, Files: t.MaxFiles, Age: t.MaxAge, Gzip: t.Gzip}
+	}
+	c := g.conf.Upload
 	return &upload.Uploader{
+		Quotas: quotas, Archive: c.Archive, RateLimit: c.RateLimit, Monthly: c.Monthly,
+		Now:     func() (time.Time, bool) { return g.clock.Now(), g.clock.Learned() },
+		Alive:   g.uploadsAlive,
 		Modules: modules,
 		Dir:     g.conf.Paths.Spool, State: filepath.Join(g.conf.Paths.State, "upload"), Sender: sender{g},
 		MaxFile: g.conf.Upload.MaxFile, MaxSpool: g.conf.Upload.MaxSpool, Log: g.Log.With("task", "upload"),
 	}
+}
+
+// uploadsAlive tells the watchdog that the uploader's loop turns.
+func (g *generation) uploadsAlive(within time.Duration) {
+	if within == 0 {
+		g.alive.Rest("upload")
+		return
+	}
+	g.alive.Alive("upload", within)
 }
 
 // A sender makes the two requests of an upload with the token in force.

@@ -22,6 +22,7 @@ type Config struct {
 	OTA         OTA
 	Modules     []Module // in the order of the files
 	Upload      Upload
+	UploadTypes []UploadType // in the order of the files
 	Diagnostics Diagnostics
 	Commands    []Command // in the order of the files
 	Bridge      Bridge
@@ -116,6 +117,31 @@ type Module struct {
 type Upload struct {
 	MaxFile  int64 // bytes of one data file
 	MaxSpool int64 // bytes of all that wait
+
+	Archive   int64 // bytes of what has arrived; 0: none is kept
+	RateLimit int64 // bytes a second; 0: none
+	Monthly   int64 // bytes a month; 0: no limit
+}
+
+// An UploadType bounds the data files of one type.
+type UploadType struct {
+	Type     string
+	MaxBytes int64 // 0: as many as the spool may have
+	MaxFiles int
+	MaxAge   time.Duration
+	Gzip     bool
+}
+
+// UploadType returns the bounds of a type, which need not be in the files.
+func (c Config) UploadType(typ string) UploadType {
+	for _, t := range c.UploadTypes {
+		if t.Type == typ {
+			return t
+		}
+	}
+	t := UploadType{Type: typ}
+	setDefaults(uploadSection+"TYPE", scope{upload: &t})
+	return t
 }
 
 // Diagnostics bounds what the cloud may ask for.

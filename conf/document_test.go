@@ -302,6 +302,9 @@ func FuzzSettings(f *testing.F) {
 		for i := range r.config.Commands {
 			again(t, scope{config: &r.config, command: &r.config.Commands[i]})
 		}
+		for i := range r.config.UploadTypes {
+			again(t, scope{config: &r.config, upload: &r.config.UploadTypes[i]})
+		}
 		again(t, scope{config: &r.config})
 	})
 }
@@ -309,7 +312,8 @@ func FuzzSettings(f *testing.F) {
 func again(t *testing.T, s scope) {
 	for _, row := range table {
 		if strings.HasPrefix(row.Section, moduleSection) != (s.module != nil) ||
-			strings.HasPrefix(row.Section, commandSection) != (s.command != nil) {
+			strings.HasPrefix(row.Section, commandSection) != (s.command != nil) ||
+			strings.HasPrefix(row.Section, uploadSection) != (s.upload != nil) {
 			continue
 		}
 		v := row.at(s)

@@ -60,26 +60,16 @@ func (e *eventSource) failed(err error) {
 	}
 }
 
-// follow watches the directories that matter for paths, and no others. What was
-// made on the way to them between the look and the watch sends no event: it
-// looks again until there is nothing new.
+// follow watches the directories that matter for paths as they are now, and no
+// others.
 func (e *eventSource) follow(paths []string) {
-	for range maxFollow {
-		if e.names == nil || !e.followOnce(paths) {
-			return
-		}
+	if e.names == nil {
+		return
 	}
-}
-
-// maxFollow bounds how often directories that are being made are run after.
-const maxFollow = 10
-
-// followOnce reports whether it had to watch another directory.
-func (e *eventSource) followOnce(paths []string) (more bool) {
 	was := e.where
 	e.where = sourcesOf(paths)
 	if e.watcher == nil {
-		return false // names come from elsewhere
+		return // names come from elsewhere
 	}
 	watched := e.watcher.WatchList()
 	for _, dir := range watched {
@@ -95,12 +85,9 @@ func (e *eventSource) followOnce(paths []string) (more bool) {
 		// left to the next look.
 		if err := e.watcher.Add(dir); exhausted(err) {
 			e.stop(err)
-			return false
-		} else if err == nil {
-			more = true
+			return
 		}
 	}
-	return more
 }
 
 func exhausted(err error) bool {

@@ -147,6 +147,17 @@ func (r *reader) section(at place, name string) (known bool) {
 		}
 		return true
 	}
+	if key, ok := strings.CutPrefix(name, uploadSection); ok {
+		if !slices.Contains(dataFileTypes, key) {
+			r.fault(at, title, short(key)+" is no type of data files", strings.Join(dataFileTypes, ", "))
+			return false
+		}
+		if r.uploadType(key) == nil {
+			r.config.UploadTypes = append(r.config.UploadTypes, UploadType{Type: key})
+			setDefaults("upload.TYPE", scope{upload: r.uploadType(key)})
+		}
+		return true
+	}
 	if len(keysOf(name)) == 0 {
 		r.fault(at, title, "is no section", sectionsAllowed())
 		return false
@@ -178,6 +189,14 @@ func (r *reader) command(name string) *Command {
 	return &r.config.Commands[i]
 }
 
+func (r *reader) uploadType(typ string) *UploadType {
+	i := slices.IndexFunc(r.config.UploadTypes, func(t UploadType) bool { return t.Type == typ })
+	if i < 0 {
+		return nil
+	}
+	return &r.config.UploadTypes[i]
+}
+
 func (r *reader) entry(at place, l line) {
 	name := l.section + "." + l.key
 	s := scope{config: &r.config}
@@ -186,6 +205,8 @@ func (r *reader) entry(at place, l line) {
 		section, s.module = "module.KEY", r.module(key)
 	} else if key, ok := strings.CutPrefix(section, commandSection); ok {
 		section, s.command = "command.NAME", r.command(key)
+	} else if key, ok := strings.CutPrefix(section, uploadSection); ok {
+		section, s.upload = "upload.TYPE", r.uploadType(key)
 	}
 	i := slices.IndexFunc(table, func(row Setting) bool { return row.Section == section && row.Key == l.key })
 	if i < 0 {

@@ -23,6 +23,7 @@ type scope struct {
 	config  *Config
 	module  *Module
 	command *Command
+	upload  *UploadType
 
 	install *Install
 	rule    *InstallRule
@@ -31,13 +32,14 @@ type scope struct {
 const (
 	moduleSection  = "module."
 	commandSection = "command."
+	uploadSection  = "upload."
 
 	secondsToMonth = "1s to 30d"
 )
 
 // template reports a setting whose section may be there many times.
 func (s Setting) template() bool {
-	return strings.HasPrefix(s.Section, moduleSection) || strings.HasPrefix(s.Section, commandSection)
+	return strings.Contains(s.Section, ".")
 }
 
 // Settings returns every setting in the order of the manual.
@@ -198,13 +200,34 @@ var table = []Setting{
 		"A larger file of lines is split into several data files.",
 		func(s scope) value { return sizeValue{p: &s.config.Upload.MaxFile, min: 1 << 10} }},
 	{"upload", "max_spool", "64MiB", "64KiB to 1TiB",
-		"The most that data files may take on disk.",
+		"The most that data files may take on disk; beyond it the oldest of the least important type goes.",
 		func(s scope) value { return sizeValue{p: &s.config.Upload.MaxSpool, min: 64 << 10} }},
+	{"upload", "archive", "", "64KiB to 1TiB, or empty for none",
+		"How much of what has arrived is kept in paths.state, in upload/archive.",
+		func(s scope) value { return sizeValue{p: &s.config.Upload.Archive, min: 64 << 10, optional: true} }},
+	{"upload", "rate_limit", "", "1KiB to 1TiB a second, or empty for none",
+		"How fast data files may be sent.",
+		func(s scope) value { return sizeValue{p: &s.config.Upload.RateLimit, min: 1 << 10, optional: true} }},
+	{"upload", "monthly_limit", "", "1MiB to 1TiB, or empty for none",
+		"How much data files may take of the link in a calendar month; the last tenth is for event and gps, the last three tenths for all but journal, dmesg and debug.",
+		func(s scope) value { return sizeValue{p: &s.config.Upload.Monthly, min: 1 << 20, optional: true} }},
+
+	{"upload.TYPE", "max_bytes", "", "1KiB to 1TiB, or empty for upload.max_spool",
+		"The most that files of this type may take on disk.",
+		func(s scope) value { return sizeValue{p: &s.upload.MaxBytes, min: 1 << 10, optional: true} }},
+	{"upload.TYPE", "max_files", "10000", "1 to 10000",
+		"How many of them may wait.",
+		func(s scope) value { return numberValue{&s.upload.MaxFiles, 1, 10000} }},
+	{"upload.TYPE", "max_age", "90d", "1m to 365d",
+		"How old they may become there, once the time is known.",
+		func(s scope) value { return durationValue{&s.upload.MaxAge, time.Minute, 365 * 24 * time.Hour} }},
+	{"upload.TYPE", "gzip", "no", "yes or no",
+		"Whether they are sent compressed, as NAME.gz.",
+		func(s scope) value { return boolValue{&s.upload.Gzip} }},
 
 	{"diagnostics", "min_interval", "10s", "1s to 1h",
 		"The shortest interval of diagnostics that the cloud may ask for.",
 		func(s scope) value { return durationValue{&s.config.Diagnostics.MinInterval, second, time.Hour} }},
-
 	{"diagnostics", "module", "", "a module's key: " + moduleAllowed,
 		"The module that the gateway itself is in broadcasts of diagnostics; if empty the first one in these settings, else gateway.",
 		func(s scope) value {

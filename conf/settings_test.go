@@ -121,6 +121,14 @@ policy = fetch
 [upload]
 max_file      = 2MiB
 max_spool     = 65536KiB
+archive       = 1MiB
+rate_limit    = 64KiB
+monthly_limit = 1GiB
+[upload.debug]
+max_bytes = 4MiB
+max_files = 100
+max_age   = 7d
+gzip      = yes
 [diagnostics]
 min_interval = 1m
 module = can-controller1
@@ -162,7 +170,8 @@ func TestEverySettingIsRead(t *testing.T) {
 			{"display", []string{"sh", "-c", "cat /etc/version; true"}, "", "install", true},
 			{"can-controller1", nil, "/etc/can-version", "fetch", false},
 		},
-		Upload:      Upload{2 << 20, 64 << 20},
+		Upload:      Upload{2 << 20, 64 << 20, 1 << 20, 64 << 10, 1 << 30},
+		UploadTypes: []UploadType{{"debug", 4 << 20, 100, 7 * 24 * time.Hour, true}},
 		Diagnostics: Diagnostics{time.Minute, "can-controller1"},
 		Commands: []Command{
 			{"reboot", []string{"/sbin/reboot", `in "a" while`, "a b"}, 5 * time.Minute, "run"},
@@ -192,14 +201,14 @@ func TestSettingsReadWhatTheyPrint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := Config{Modules: make([]Module, 2), Commands: make([]Command, 2)}
+	again := Config{Modules: make([]Module, 2), Commands: make([]Command, 2), UploadTypes: []UploadType{{Type: c.UploadTypes[0].Type}}}
 	for i := range c.Modules {
 		again.Modules[i].Key, again.Commands[i].Name = c.Modules[i].Key, c.Commands[i].Name
 	}
 	for _, s := range table {
 		for i := range c.Modules {
-			from := s.at(scope{config: &c, module: &c.Modules[i], command: &c.Commands[i]})
-			to := s.at(scope{config: &again, module: &again.Modules[i], command: &again.Commands[i]})
+			from := s.at(scope{config: &c, module: &c.Modules[i], command: &c.Commands[i], upload: &c.UploadTypes[0]})
+			to := s.at(scope{config: &again, module: &again.Modules[i], command: &again.Commands[i], upload: &again.UploadTypes[0]})
 			if err := to.parse(from.text()); err != nil {
 				t.Errorf("%s.%s prints %q: %v", s.Section, s.Key, from.text(), err)
 			}
@@ -266,12 +275,12 @@ max_file = 1MB
 	}
 	dir := filepath.Dir(path) + "/"
 	got := strings.ReplaceAll(err.Error(), dir, "")
-	want := `agent.conf:1: stray: stands before any section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, diagnostics, command.NAME, bridge, local, log)
+	want := `agent.conf:1: stray: stands before any section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, upload.TYPE, diagnostics, command.NAME, bridge, local, log)
 agent.conf:3: cloud.url: http:// would send the token to api.spoke.zone in the clear (https://HOST[:PORT][/PATH]; http:// to a loopback address)
 agent.conf:4: cloud.timeout: "5" lacks a unit: ms, s, m, h or d (1s to 10m)
 agent.conf:5: cloud.tiemout: is no setting (url, ca_file, timeout)
 agent.conf:6: "nonsense" is no setting ([section], or key = value)
-agent.conf:7: [modul.x]: is no section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, diagnostics, command.NAME, bridge, local, log)
+agent.conf:7: [modul.x]: is no section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, upload.TYPE, diagnostics, command.NAME, bridge, local, log)
 agent.conf:10: mqtt.keep_alive: 1s is below 5s (5s to 20m, whole seconds)
 agent.conf:11: mqtt.session: "dirty" is none of the words (persistent or clean)
 agent.conf:12: [module.Display]: "Display" is no key of a module (lowercase letters, digits and hyphens, at most 64)
@@ -472,7 +481,7 @@ func TestShippedFileIsDefaultAndSoIsEachSettingInIt(t *testing.T) {
 	}
 	setting := regexp.MustCompile(`(?m)^#(\[|\w+ =)`)
 	src := setting.ReplaceAllString(Render(), "$1")
-	src = strings.NewReplacer("[module.KEY]", "[module.key]").Replace(src)
+	src = strings.NewReplacer("[module.KEY]", "[module.key]", "[upload.TYPE]", "[upload.log]").Replace(src)
 	c, err = Load(write(t, "agent.conf", src))
 	if err != nil {
 		t.Fatal(err)
@@ -480,6 +489,7 @@ func TestShippedFileIsDefaultAndSoIsEachSettingInIt(t *testing.T) {
 	want := Default()
 	want.Modules = []Module{{Key: "key", Policy: "notify"}}
 	want.Commands = []Command{{Name: "NAME", Timeout: time.Minute, Retained: "ignore"}}
+	want.UploadTypes = []UploadType{Default().UploadType("log")}
 	if !c.Equal(want) {
 		t.Errorf("got\n%+v\nwant\n%+v", c, want)
 	}
@@ -512,7 +522,7 @@ func TestSettingsAreComplete(t *testing.T) {
 	// Each field of a Config but the names of sections has a setting.
 	count := func(v any) int { return reflect.TypeOf(v).NumField() }
 	fields := count(Paths{}) + count(Identity{}) + count(Cloud{}) + count(Token{}) + count(MQTT{}) + count(Outbox{}) +
-		count(Telemetry{}) + count(OTA{}) + count(Module{}) - 1 + count(Upload{}) + count(Diagnostics{}) +
+		count(Telemetry{}) + count(OTA{}) + count(Module{}) - 1 + count(Upload{}) + count(UploadType{}) - 1 + count(Diagnostics{}) +
 		count(Command{}) - 1 + count(Bridge{}) + count(Local{}) + count(Log{})
 	if fields != len(all) {
 		t.Errorf("%d fields, %d settings", fields, len(all))

@@ -157,9 +157,7 @@ func (s stage) Do(_ context.Context, v Verb, t Txn) (Result, error) {
 			s.sys = "HALF"
 		}
 		if code == liar {
-			if code = HookOK; s.slots && s.runsNew() {
-				code = HookOKReboot
-			}
+			code = HookOK
 		}
 	}
 	return Result{Code: code}, nil

@@ -63,13 +63,28 @@ func Metrics(s Status, now time.Time) []byte {
 	m.gauge("upload_failed", "1 while the last attempt to upload has failed.", truth(s.Upload.Error != ""))
 	m.counter("upload_sent_total", "Data files uploaded since the start.", float64(s.Upload.Sent))
 	m.counter("upload_quarantined_total", "Data files set aside since the start.", float64(s.Upload.Quarantined))
-	m.counter("upload_dropped_total", "Data files dropped for want of room since the start.", float64(s.Upload.Dropped))
+	m.counter("upload_dropped_total", "Data files dropped for want of room or as too old since the start.", float64(s.Upload.Dropped))
+	m.uploads(s.Upload)
 	m.gauge("clock_offset_seconds", "How far the cloud's clock is ahead of the system's.", s.Clock.ServerOffset)
 	m.gauge("clock_learned", "1 once the cloud's clock has been heard since the boot.", truth(s.Clock.Source == "server"))
 	m.gauge("settings_generation", "Counts up with each change of the settings in force.", float64(s.Settings.Generation))
 	m.gauge("settings_faulty", "1 while the newest settings have faults and those before are in force.", truth(s.Settings.Error != ""))
 	m.gauge("problems", "Sentences under problems in the status.", float64(len(s.Problems)))
 	return m.Bytes()
+}
+
+// uploads writes what there is to tell of each type of data file.
+func (m *metricsText) uploads(u Upload) {
+	m.gauge("upload_budget_spent", "1 while the bytes of this month keep data files waiting.", truth(u.Spent))
+	for _, t := range u.Types {
+		m.gauge("upload_type_queued_files", "Data files of a type that wait.", float64(t.Queued), "type", t.Type)
+	}
+	for _, t := range u.Types {
+		m.gauge("upload_type_queued_bytes", "Their size.", float64(t.QueuedBytes), "type", t.Type)
+	}
+	for _, t := range u.Types {
+		m.counter("upload_type_dropped_total", "Data files of a type dropped since the start.", float64(t.Dropped), "type", t.Type)
+	}
 }
 
 // modules writes what there is to tell of each module, metric by metric as the

@@ -160,6 +160,17 @@ type Upload struct {
 	Dropped     int64     `json:"dropped"`
 	NextTry     time.Time `json:"next_try,omitzero"`
 	Error       string    `json:"error,omitempty"`
+
+	Types []UploadType `json:"types,omitempty"` // most important first
+	Spent bool         `json:"spent,omitempty"` // the month's bytes keep files waiting
+}
+
+// UploadType tells how the data files of one type are.
+type UploadType struct {
+	Type        string `json:"type"`
+	Queued      int    `json:"queued"`
+	QueuedBytes int64  `json:"queued_bytes"`
+	Dropped     int64  `json:"dropped"` // for want of room, or too old
 }
 
 // Clock tells what the agent takes for the time.

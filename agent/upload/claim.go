@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,12 +33,13 @@ func (u *Uploader) take(ctx context.Context, c candidate) error {
 	if identify(&st) != c.id || beingWritten(f) {
 		return errOpen
 	}
-	if err := u.room(st.Size); err != nil {
+	if err := u.room(st.Size, c.typ); err != nil {
 		return err
 	}
+	added, dated := u.Now()
 	rec := record{
 		Seq: u.spool.number(), Type: c.typ, Module: c.module, Name: c.name,
-		Size: st.Size, MTime: st.Mtim.Nano(), Added: time.Now(),
+		Size: st.Size, MTime: st.Mtim.Nano(), Added: added, Dated: dated,
 	}
 	if err := u.spool.save(&rec); err != nil {
 		return err

@@ -4,10 +4,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/time/rate"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
+	"github.com/spoke-zone/spoke-zone-agent/agent/budget"
 )
 
 // seams are what the tests of this package replace.
@@ -46,6 +49,26 @@ func (u *Uploader) setDefaults() {
 	if u.wake == nil {
 		u.wake = make(chan struct{}, 1)
 	}
-	u.spool.init(u.FS, u.State, u.MaxSpool)
+	if u.Now == nil {
+		u.Now = func() (time.Time, bool) { return time.Now(), true }
+	}
+	if u.Alive == nil {
+		u.Alive = func(time.Duration) {}
+	}
+	if u.RateLimit > 0 && u.limiter == nil {
+		u.limiter = rate.NewLimiter(rate.Limit(u.RateLimit), int(min(u.RateLimit, 64<<10)))
+	}
+	if u.budget == nil {
+		u.budget = &budget.Budget{Limit: u.Monthly, Now: func() time.Time {
+			if now, known := u.Now(); known {
+				return now
+			}
+			return time.Time{}
+		}}
+	}
+	if u.tally.dropped == nil {
+		u.tally.dropped = map[string]int{}
+	}
+	u.spool.init(u.FS, u.State, u.MaxSpool, u.Quotas)
 	u.drop.init(u.Dir)
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // exchange makes the requests for the next part of it, whose data is f.
@@ -30,9 +32,17 @@ func (u *Uploader) exchange(ctx context.Context, it *item, f *os.File) error {
 		}
 	}
 	size := it.End - it.Offset
-	src := &source{r: io.NewSectionReader(f, it.Offset, size), sent: func(n int64) { u.sending(it, n, size) }}
+	body, name, err := u.body(ctx, it, f)
+	if err != nil {
+		return err
+	}
+	defer body.close()
+	size = body.size
+	src := &source{r: body, sent: func(n int64) { u.sending(it, n, size) }, ctx: ctx, limiter: u.limiter, spend: u.budget.Spend}
 	u.sending(it, 0, size)
-	err := u.PutDataFile(ctx, it.ID, it.sentName(), size, src)
+	u.Alive(0) // the request has bounds of its own
+	u.budget.Spend(overhead)
+	err = u.PutDataFile(ctx, it.ID, name, size, src)
 	switch {
 	case src.err != nil && err != nil:
 		return u.doom(it, fmt.Errorf("read: %w", src.err))
@@ -52,6 +62,8 @@ func (u *Uploader) register(ctx context.Context, it *item) (string, error) {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(finish, cancel) })
 	defer stop()
+	u.Alive(0)
+	u.budget.Spend(overhead)
 	return u.CreateDataFile(call, it.Type, it.Module)
 }
 
@@ -83,6 +95,7 @@ func (u *Uploader) delivered(it *item, f *os.File) error {
 	}
 	if it.End == it.Size && info.Size() <= it.Size {
 		it.arrived = true
+		u.Alive(working)
 		return u.finish(it)
 	}
 	// More parts, or a late writer's more.
@@ -92,6 +105,11 @@ func (u *Uploader) delivered(it *item, f *os.File) error {
 
 // finish removes the files of an item of which all has arrived.
 func (u *Uploader) finish(it *item) error {
+	if it.arrived {
+		if err := u.archive(it.record); err != nil {
+			return err
+		}
+	}
 	if err := u.spool.erase(it.Seq); err != nil {
 		return err
 	}
@@ -169,11 +187,25 @@ type source struct {
 	last time.Time
 	sent func(n int64)
 	err  error
+
+	ctx     context.Context
+	limiter *rate.Limiter    // nil for none
+	spend   func(n int) bool // counts them
 }
+
+// overhead is about what a request takes beside a file's contents, in bytes.
+const overhead = 2 << 10
 
 // Read is called by one goroutine, that of the request.
 func (s *source) Read(p []byte) (int, error) {
+	if s.limiter != nil {
+		p = p[:min(len(p), s.limiter.Burst())]
+		if err := s.limiter.WaitN(s.ctx, len(p)); err != nil {
+			return 0, err
+		}
+	}
 	n, err := s.r.Read(p)
+	s.spend(n)
 	if err != nil && err != io.EOF {
 		s.err = err
 	}

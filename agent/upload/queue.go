@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -20,6 +21,7 @@ type item struct {
 	arrived  bool      // all of it is at the cloud, only the files have to go
 	doomed   error     // it has to go to quarantine
 	unsaved  bool      // the record on disk is older than this one
+	dated    time.Time // since when it grows older; zero if that is not known yet
 }
 
 // insert makes rec, whose files are whole and durable, an item to be sent. From
@@ -32,7 +34,7 @@ func (s *spool) insert(rec record) {
 		return int(int64(it.Seq) - int64(seq))
 	})
 	s.items = slices.Insert(s.items, i, it)
-	s.bytes += it.bytes
+	s.count(it.Type, 1, it.bytes)
 }
 
 // forget takes it out of the list; its files stay.
@@ -41,28 +43,41 @@ func (s *spool) forget(it *item) {
 	defer s.mu.Unlock()
 	if i := slices.Index(s.items, it); i >= 0 {
 		s.items = slices.Delete(s.items, i, i+1)
-		s.bytes -= it.bytes
+		s.count(it.Type, -1, -it.bytes)
 		it.gone = true
 	}
 }
 
-// size returns the number of items and of their bytes.
-func (s *spool) size() (n int, bytes int64) {
+// size returns the number of items and of their bytes, and those of each type.
+func (s *spool) size() (n int, bytes int64, types map[string]count) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.items), s.bytes
+	return len(s.items), s.bytes, maps.Clone(s.counts)
 }
 
+// Small files go ahead of large ones while more than behind bytes wait, but not
+// more than turns of them in a row.
+const (
+	small  = 64 << 10
+	behind = 4 << 20
+	turns  = 16
+)
+
 // pick returns the item to send at now, held, or else how long there will be
-// none; less than zero if the spool is empty. Nothing is sent before gate.
-// Oldest first, but behind all that failed less often: five failures make one
-// rank, so that a file which the server cannot digest does not hold up others.
-func (s *spool) pick(now, gate time.Time) (*item, time.Duration) {
+// none; less than zero if nobody knows, or the spool is empty. Nothing is sent
+// before gate, and nothing of a type that barred names. Oldest first, but behind
+// all that failed less often: five failures make one rank, so that a file which
+// the server cannot digest does not hold up others.
+func (s *spool) pick(now, gate time.Time, barred func(typ string) bool) (*item, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var best *item
 	wait := time.Duration(-1)
+	hurry := s.bytes > behind && s.smalls < turns
 	for _, it := range s.items {
+		if barred(it.Type) {
+			continue
+		}
 		at := it.notUntil
 		if gate.After(at) {
 			at = gate
@@ -73,16 +88,30 @@ func (s *spool) pick(now, gate time.Time) (*item, time.Duration) {
 			}
 			continue
 		}
-		if best == nil || it.rank() < best.rank() {
+		if best == nil || it.before(best, hurry) {
 			best = it
 		}
 	}
 	if best == nil {
 		return nil, wait
 	}
+	if s.smalls++; !best.small() {
+		s.smalls = 0
+	}
 	best.held = true
 	return best, 0
 }
+
+// before reports whether it goes ahead of the older item o.
+func (it *item) before(o *item, hurry bool) bool {
+	if it.rank() != o.rank() {
+		return it.rank() < o.rank()
+	}
+	return hurry && it.small() && !o.small()
+}
+
+// small reports whether little is left to send of it.
+func (it *item) small() bool { return it.Size-it.Offset <= small }
 
 // postpone keeps it from being sent before until.
 func (s *spool) postpone(it *item, until time.Time) {
@@ -102,36 +131,6 @@ func (s *spool) release(it *item) {
 		return
 	}
 	it.held = it.announced() || it.arrived || it.doomed != nil
-	s.bytes += it.Size - it.bytes
+	s.count(it.Type, 0, it.Size-it.bytes)
 	it.bytes = it.Size
-}
-
-// evict drops the oldest items that the cloud has not heard of until need more
-// bytes fit, and returns them. It drops none and reports false when even that
-// would not make room.
-func (s *spool) evict(need int64) (victims []*item, ok bool) {
-	s.mu.Lock()
-	over, many := s.bytes+need-s.max, len(s.items)-maxItems
-	var free int64
-	for _, it := range s.items {
-		if free >= over && len(victims) >= many {
-			break
-		}
-		if !it.held {
-			victims = append(victims, it)
-			free += it.bytes
-		}
-	}
-	if ok = free >= over; !ok {
-		victims = nil
-	}
-	s.items = slices.DeleteFunc(s.items, func(it *item) bool { return slices.Contains(victims, it) })
-	for _, it := range victims {
-		s.bytes -= it.bytes
-	}
-	s.mu.Unlock()
-	for _, it := range victims {
-		_ = s.erase(it.Seq) // what cannot be erased comes back at the next start
-	}
-	return victims, ok
 }

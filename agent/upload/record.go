@@ -21,6 +21,7 @@ type record struct {
 	Size   int64     `json:"size"`
 	MTime  int64     `json:"mtime,omitempty"` // of the data, in nanoseconds
 	Added  time.Time `json:"added"`
+	Dated  bool      `json:"dated,omitempty"` // Added is of a clock that was right
 
 	// Copying says that the drop box is on another file system: until the data
 	// is here in full it is there as takenName(Seq).

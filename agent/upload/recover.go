@@ -33,7 +33,7 @@ func (s *spool) open() (orphans int, err error) {
 		return 0, err
 	}
 	s.mu.Lock()
-	s.items, s.bytes, s.pending = nil, 0, map[uint64]record{}
+	s.items, s.bytes, s.counts, s.pending = nil, 0, map[string]count{}, map[uint64]record{}
 	s.mu.Unlock()
 	found := map[uint64]bool{}
 	for _, name := range slices.Concat(names, bad) {

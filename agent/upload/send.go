@@ -16,13 +16,16 @@ func (u *Uploader) send(ctx context.Context) error {
 	failures := 0      // in a row, of any file
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer u.Alive(0)
+	defer u.budget.Flush()
 	for {
-		it, wait := u.spool.pick(time.Now(), gate)
+		u.Alive(working)
+		u.expire()
+		barred, spent := u.afford()
+		it, wait := u.spool.pick(time.Now(), gate, barred)
 		if it == nil {
-			if wait < 0 {
-				u.note(func(s *Status) { s.idle() })
-			}
-			if !u.rest(ctx, timer, wait) {
+			u.budget.Flush()
+			if !u.rest(ctx, timer, u.resting(wait, spent)) {
 				return nil
 			}
 			continue
@@ -47,6 +50,43 @@ func (u *Uploader) send(ctx context.Context) error {
 		u.note(func(s *Status) { s.waiting(err, gate) })
 	}
 }
+
+// working bounds the time in which the sender does something that waits for
+// nobody.
+const working = 5 * time.Minute
+
+// afford returns which types the month's bytes keep waiting, and how long.
+func (u *Uploader) afford() (barred func(typ string) bool, spent time.Duration) {
+	if u.Monthly <= 0 {
+		return func(string) bool { return false }, 0
+	}
+	left, more := u.budget.Left()
+	if more <= 0 {
+		more = time.Hour
+	}
+	return func(typ string) bool { return left <= u.Monthly/100*reserve(typ) }, min(more, time.Hour)
+}
+
+// resting tells of what the sender waits for, and returns how long at most.
+func (u *Uploader) resting(wait, spent time.Duration) time.Duration {
+	n, _, _ := u.spool.size()
+	switch {
+	case n == 0:
+		u.note(func(s *Status) { s.Spent = false; s.idle() })
+		u.Alive(0)
+		return -1
+	case wait < 0: // what there is may not be sent this month
+		u.note(func(s *Status) { s.Spent = true; s.waiting(errSpent, time.Now().Add(spent)) })
+		wait = spent
+	}
+	if u.aged() {
+		wait = min(wait, expireEvery)
+	}
+	u.Alive(wait + working)
+	return wait
+}
+
+var errSpent = errors.New("the bytes that uploads may take this month are used up for what waits")
 
 // rest waits for d, or for ever if it is negative, or until there is something
 // new to send. It reports false when ctx is done.

@@ -21,6 +21,7 @@ type spool struct {
 	fs   atomicfile.FS
 	dir  string // of SEQ.rec and SEQ.data
 	bad  string // the quarantine
+	kept string // the archive
 	max  int64
 	lock *os.File
 
@@ -28,16 +29,21 @@ type spool struct {
 	items     []*item // by Seq
 	next      uint64  // Seq of the next one
 	bytes     int64   // of items
-	receiving int64   // bytes of files that are still arriving
+	counts    map[string]count
+	quotas    map[string]Quota
+	smalls    int   // files that went ahead of large ones in a row
+	receiving int64 // bytes of files that are still arriving
 
 	// pending are records whose data may still be in the drop box. Only intake
 	// touches them.
 	pending map[uint64]record
 }
 
-func (s *spool) init(fsys atomicfile.FS, state string, limit int64) {
-	s.fs, s.max = fsys, limit
+func (s *spool) init(fsys atomicfile.FS, state string, limit int64, quotas map[string]Quota) {
+	s.fs, s.max, s.quotas = fsys, limit, quotas
+	s.counts = map[string]count{}
 	s.dir, s.bad = filepath.Join(state, "spool"), filepath.Join(state, "quarantine")
+	s.kept = filepath.Join(state, "archive")
 }
 
 // path is the file of item seq with the given ending: "rec" or "data".

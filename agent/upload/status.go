@@ -32,6 +32,9 @@ type Status struct {
 	// few of them.
 	Skipped []Skipped
 
+	Types []TypeStatus // in the order of importance
+	Spent bool         // the month's bytes keep files waiting
+
 	LastError   string    // of the last attempt to send; "" after a success
 	NextTry     time.Time // zero unless Waiting
 	IntakeError string    // why the drop box or the spool cannot be used; "" if they can
@@ -42,6 +45,14 @@ type Status struct {
 type Skipped struct {
 	Path   string // below the drop box, quoted where it does not print
 	Reason string
+}
+
+// A TypeStatus is what there is of one type.
+type TypeStatus struct {
+	Type    string
+	Queued  int
+	Bytes   int64 // what they take up
+	Dropped int   // since Run began
 }
 
 // waiting makes s the status of an Uploader that failed with err.
@@ -73,8 +84,9 @@ func (u *Uploader) sent() int {
 
 // A tally is the Status under construction.
 type tally struct {
-	mu sync.Mutex
-	s  Status
+	mu      sync.Mutex
+	s       Status
+	dropped map[string]int // by type
 }
 
 // note changes the status and publishes it.
@@ -92,6 +104,11 @@ func (u *Uploader) note(change func(*Status)) {
 	if s.State != before {
 		s.Since = time.Now()
 	}
-	s.Queued, s.QueuedBytes = u.spool.size()
+	var types map[string]count
+	s.Queued, s.QueuedBytes, types = u.spool.size()
+	s.Types = make([]TypeStatus, 0, len(importance)) // not the one that others read
+	for _, typ := range importance {
+		s.Types = append(s.Types, TypeStatus{typ, types[typ].files, types[typ].bytes, u.tally.dropped[typ]})
+	}
 	u.status.Set(*s)
 }

@@ -37,13 +37,16 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
+	"github.com/spoke-zone/spoke-zone-agent/agent/budget"
 	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
 )
 
@@ -96,8 +99,22 @@ type Uploader struct {
 	// several data files; 1 MiB if zero. Other files are sent whole.
 	MaxFile int64
 	// MaxSpool bounds the spool in bytes; 64 MiB if zero. Beyond it the oldest
-	// file is dropped that has not been announced to the cloud.
+	// file of the least important type is dropped that has not been announced to
+	// the cloud.
 	MaxSpool int64
+	Quotas   map[string]Quota // by type
+	// Archive bounds what is kept of the files that have arrived, in bytes, in
+	// State/archive. None is kept if it is zero.
+	Archive int64
+	// RateLimit bounds the bytes per second; 0 does not. Monthly bounds them by
+	// the month of the cloud's time, with a tenth left to events and positions,
+	// and three tenths to all but diagnostics.
+	RateLimit, Monthly int64
+	// Now is the cloud's time, and whether it is known; the system's if nil.
+	Now func() (time.Time, bool)
+	// Alive, if not nil, is told that the sender will be heard of again within
+	// that time; zero takes it back.
+	Alive func(within time.Duration)
 
 	FS   atomicfile.FS  // atomicfile.OS if nil
 	Rand func() float64 // in [0, 1); math/rand/v2 if nil
@@ -109,6 +126,10 @@ type Uploader struct {
 	status latest.Value[Status]
 	tally  tally
 	wake   chan struct{} // has room for one: something to send
+
+	budget  *budget.Budget // what Monthly leaves
+	limiter *rate.Limiter  // nil for none
+	expired time.Time      // when ages were looked at last
 
 	life   sync.RWMutex // held for reading by Add while it writes to the spool
 	opened bool
@@ -150,7 +171,8 @@ func (u *Uploader) Add(ctx context.Context, typ, module, name string, r io.Reade
 	if err != nil {
 		return Item{}, err
 	}
-	it, err := u.adopt(record{Type: typ, Module: module, Name: name, Size: size, Added: time.Now()}, tmp)
+	added, dated := u.Now()
+	it, err := u.adopt(record{Type: typ, Module: module, Name: name, Size: size, Added: added, Dated: dated}, tmp)
 	if err != nil {
 		_ = u.spool.fs.Remove(tmp)
 		return Item{}, err
@@ -169,7 +191,7 @@ func (u *Uploader) adopt(rec record, tmp string) (Item, error) {
 	if rec.Size == 0 {
 		return Item{}, ErrEmpty
 	}
-	if err := u.room(rec.Size); err != nil {
+	if err := u.room(rec.Size, rec.Type); err != nil {
 		return Item{}, err
 	}
 	rec, err := u.spool.adopt(rec, tmp)
@@ -180,10 +202,10 @@ func (u *Uploader) adopt(rec record, tmp string) (Item, error) {
 	return rec.item(), nil
 }
 
-// room makes room for size bytes.
-func (u *Uploader) room(size int64) error {
-	victims, ok := u.spool.evict(size)
-	u.dropped(victims)
+// room makes room for size bytes of a file of type typ.
+func (u *Uploader) room(size int64, typ string) error {
+	victims, ok := u.spool.evict(size, typ)
+	u.dropped(victims, ErrFull)
 	if !ok {
 		return ErrFull
 	}
@@ -216,6 +238,7 @@ func (u *Uploader) open() error {
 		u.Log.Error("files without a record were in the spool and are now in quarantine", "files", orphans)
 	}
 	u.opened = true
+	u.budget.Open(u.FS, filepath.Join(u.State, "budget"))
 	n := u.spool.countBad()
 	u.note(func(s *Status) { s.Quarantined = n })
 	return nil
@@ -231,8 +254,8 @@ func (u *Uploader) close() {
 // queued announces a new item to the sender and to whoever reads Status.
 func (u *Uploader) queued(rec record) {
 	u.Log.Info("data file queued", "type", rec.Type, "module", rec.Module, "file", rec.Name, "bytes", rec.Size)
-	victims, _ := u.spool.evict(0)
-	u.dropped(victims)
+	victims, _ := u.spool.evict(0, "")
+	u.dropped(victims, ErrFull)
 	u.note(nil)
 	select {
 	case u.wake <- struct{}{}:
@@ -240,13 +263,18 @@ func (u *Uploader) queued(rec record) {
 	}
 }
 
-// dropped counts and names what had to make room.
-func (u *Uploader) dropped(victims []*item) {
+// dropped counts and names what had to go.
+func (u *Uploader) dropped(victims []*item, why error) {
 	for _, v := range victims {
-		u.Log.Error("data file dropped, the spool is full", "type", v.Type, "module", v.Module, "file", v.Name, "bytes", v.Size)
+		u.Log.Error("data file dropped", "err", why, "type", v.Type, "module", v.Module, "file", v.Name, "bytes", v.Size)
 	}
 	if len(victims) > 0 {
-		u.note(func(s *Status) { s.Dropped += len(victims) })
+		u.note(func(s *Status) {
+			s.Dropped += len(victims)
+			for _, v := range victims {
+				u.tally.dropped[v.Type]++
+			}
+		})
 	}
 }
 
