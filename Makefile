@@ -35,7 +35,7 @@ demo: build ## a gateway's whole day against the simulator, in under a minute
 
 test: ## every test, the concurrent packages with the race detector
 	go test $$(go list ./... | grep -vxF "$$(go list $(CONCURRENT))")
-	CGO_ENABLED=$(if $(RACE),1,0) go test $(RACE) $(CPU1) $(CONCURRENT)
+	CGO_ENABLED=$(if $(RACE),1,0) go test -timeout 15m $(RACE) $(CPU1) $(CONCURRENT)
 	go test -run 'TestModel|Survives|Torture' ./ota # in full: less of it with the race detector
 	@test -n "$(RACE)" || echo "make test: no C compiler here: ran WITHOUT the race detector"
 

@@ -66,14 +66,15 @@ func (t *trial) prepare(kernel string) (stop func(), err error) {
 		_ = cloud.Wait()
 	}
 	var told struct{ Admin string }
-	for deadline := time.Now().Add(20 * time.Second); told.Admin == ""; {
+	look := time.NewTicker(50 * time.Millisecond)
+	defer look.Stop()
+	for deadline := time.Now().Add(20 * time.Second); told.Admin == ""; <-look.C {
 		if data, _ := os.ReadFile(ready); len(data) > 0 {
 			_ = json.Unmarshal(data, &told)
 		}
 		if time.Now().After(deadline) {
 			return stop, errors.New("no cloud")
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.sim = func(args ...string) ([]byte, error) {
 		return exec.Command("build/spoke-zone-sim", append(args, "--url", told.Admin)...).CombinedOutput()

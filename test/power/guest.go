@@ -11,7 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A machine is a virtual one: a kernel, a file system in memory with the programs,
@@ -27,7 +28,7 @@ type machine struct {
 type boot struct {
 	qemu   *exec.Cmd
 	listen net.Listener
-	server sync.WaitGroup
+	tasks  errgroup.Group // serves the disk and reads what the guest says
 	lines  chan string // what the guest says, without its mark
 	serial *os.File
 }
@@ -41,15 +42,14 @@ func (m *machine) start(n int) (*boot, error) {
 		return nil, err
 	}
 	b := &boot{listen: l, lines: make(chan string, 1000)}
-	b.server.Add(1)
-	go func() {
-		defer b.server.Done()
+	b.tasks.Go(func() error {
 		if conn, err := l.Accept(); err == nil {
 			if err := serve(conn, m.disk); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 				fmt.Fprintln(os.Stderr, "power:", err)
 			}
 		}
-	}()
+		return nil
+	})
 	cache := "writethrough"
 	if m.disk.cached {
 		cache = "writeback"
@@ -69,9 +69,7 @@ func (m *machine) start(n int) (*boot, error) {
 	if err := b.qemu.Start(); err != nil {
 		return nil, err
 	}
-	b.server.Add(1)
-	go func() {
-		defer b.server.Done()
+	b.tasks.Go(func() error {
 		defer close(b.lines)
 		lines := bufio.NewScanner(io.TeeReader(out, b.serial))
 		for lines.Scan() {
@@ -79,7 +77,8 @@ func (m *machine) start(n int) (*boot, error) {
 				b.lines <- said
 			}
 		}
-	}()
+		return nil
+	})
 	return b, nil
 }
 
@@ -105,12 +104,10 @@ func (b *boot) wait(ctx context.Context, words ...string) (string, error) {
 // off takes the power away.
 func (b *boot) off() {
 	_ = b.qemu.Process.Kill()
-	go func() {
-		for range b.lines { // nobody reads on
-		}
-	}()
+	for range b.lines { // nobody reads on; closed when the guest is gone
+	}
 	_ = b.qemu.Wait()
 	_ = b.listen.Close()
-	b.server.Wait()
+	_ = b.tasks.Wait()
 	_ = b.serial.Close()
 }
