@@ -29,7 +29,7 @@ type boot struct {
 	qemu   *exec.Cmd
 	listen net.Listener
 	tasks  errgroup.Group // serves the disk and reads what the guest says
-	lines  chan string // what the guest says, without its mark
+	lines  chan string    // what the guest says, without its mark
 	serial *os.File
 }
 
