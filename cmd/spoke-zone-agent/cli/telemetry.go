@@ -13,7 +13,7 @@ import (
 // if there is one, the bridge.
 func (p *page) telemetry(s local.Status) {
 	c, d, l := s.Commands, s.Diagnostics, s.Location
-	text := "none yet"
+	text := "nothing yet"
 	if c.Done+c.Failed+c.Ignored+c.Dropped+c.Unknown+c.Queued+len(c.Running) > 0 {
 		text = fmt.Sprintf("%d done, %d failed, %d unknown, %d ignored, %d dropped", c.Done, c.Failed, c.Unknown, c.Ignored, c.Dropped)
 	}

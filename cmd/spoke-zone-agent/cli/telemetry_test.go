@@ -36,7 +36,7 @@ func TestScreenAndWhyOfTelemetry(t *testing.T) {
 	has("why", why(s, now, "location"), "The location is not known: no fix.", "It was published last at")
 
 	has("screen", screen(local.Status{Diagnostics: local.Diagnostics{Level: "normal"}, Location: local.Location{Source: "off"}}, now),
-		"Commands none yet", "Diagnostics normal", "Location off", "Accounts the device's own alone")
+		"Commands nothing yet", "Diagnostics normal", "Location off", "Accounts the device's own alone")
 	has("why", why(local.Status{Location: local.Location{Source: "off"}}, now, "location"), "No location is looked for")
 	has("why", why(local.Status{Location: local.Location{Source: "gpsd", Fix: true}}, now, "location"), "The location is known, from gpsd.")
 	has("why", why(local.Status{}, now, "commands"), "The cloud has sent no command")
