@@ -33,7 +33,7 @@ func (w *worker) report(ctx context.Context) {
 
 // reported notes how that went.
 func (w *worker) reported(err error) {
-	w.reporting = nil
+	w.reporting, w.reportAt = nil, time.Time{}
 	if err == nil && w.room != nil {
 		err = w.room.ack(w.told)
 	}

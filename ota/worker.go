@@ -94,6 +94,10 @@ func (w *worker) run(ctx context.Context) {
 			learned = w.hook.done
 		}
 		w.report(ctx)
+		var looks <-chan time.Time // nil wakes nobody
+		if w.waits() {
+			looks = look.C
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -108,7 +112,7 @@ func (w *worker) run(ctx context.Context) {
 			}
 		case err := <-w.reporting:
 			w.reported(err)
-		case <-look.C:
+		case <-looks:
 			w.consider(ctx)
 		case <-timer.C:
 			plan(w.round(ctx))
@@ -119,6 +123,12 @@ func (w *worker) run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// waits reports whether there is something to look at between two checks: a
+// payload that is not installed yet, or an outcome to report again.
+func (w *worker) waits() bool {
+	return w.room != nil && (w.room.rec.State == Ready || !w.reportAt.IsZero())
 }
 
 // round checks once, answers whoever waits for it and returns when to check
