@@ -81,8 +81,8 @@ release: ## everything from the tag of this commit, signed: KEY=minisign secret 
 man: ## the man pages, docs/settings.md and the status's schema, from the code
 	go run ./docs/man
 
-integration: build ## the built agent against Mosquitto and nginx over TLS, and against 200 kill -9
-	go test -tags integration -count=1 -p 1 -v ./test/integration ./test/kill
+integration: build ## the built agent against Mosquitto and nginx over TLS, against 200 kill -9, and updated without systemd
+	go test -tags integration -count=1 -p 1 -v ./test/integration ./test/kill ./test/watch
 
 test-system: deb ## the .deb under a real systemd in a container (root, Debian), and MESSAGES=10000 through kills of broker and agent
 	test/system/run $(DEB_VERSION)

@@ -58,6 +58,7 @@ func (g *generation) newAccount(c conf.Account) (accountInForce, error) {
 		Now:       func() time.Time { return g.accountTime(own) },
 		Known:     func() bool { return own.Learned() || g.timeKnown() },
 		NotBefore: own.NotBefore,
+		Alive:     func() { g.alive.Alive(loopOf(c.Name), account.LongestTurn+4*g.conf.Cloud.Timeout) },
 		Log:       g.Log.With("task", "accounts", "account", c.Name),
 	}
 	return accountInForce{
@@ -75,6 +76,9 @@ func subjectOf(c conf.Account, p profile.Profile, base *url.URL) string {
 	}
 	return fmt.Sprintf("%s %s %s user %q client %q", kind, p.Name, base, c.Username, c.ClientID)
 }
+
+// loopOf names the loop of an account for the watchdog.
+func loopOf(name string) string { return "account " + name }
 
 // accountTime is the time of the account's cloud, or what comes closest to it.
 func (g *generation) accountTime(own *clock.Clock) time.Time {

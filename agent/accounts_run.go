@@ -81,7 +81,10 @@ func (g *generation) startAccount(ctx context.Context, group *errgroup.Group, ru
 		defer close(done)
 		defer acc.Gate.Save()
 		var tasks errgroup.Group
-		tasks.Go(func() error { return acc.Keeper.Run(ctx) })
+		tasks.Go(func() error { // a delivery is not watched: a target that hangs is no reason to end the agent
+			defer g.alive.Rest(loopOf(c.Name))
+			return acc.Keeper.Run(ctx)
+		})
 		if acc.delivery != nil {
 			tasks.Go(func() error { return acc.delivery.Run(ctx) })
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/upload"
 	"github.com/spoke-zone/spoke-zone-agent/conf"
 	"github.com/spoke-zone/spoke-zone-agent/mqtt"
+	"github.com/spoke-zone/spoke-zone-agent/ota"
 )
 
 func TestRunTasks(t *testing.T) {
@@ -42,14 +43,15 @@ func TestRunTasks(t *testing.T) {
 
 // A gateway is the spine of an agent on a disk of its own, in a bubble.
 type gateway struct {
-	cloud  *cloudtest.Cloud
-	device cloudtest.Device
-	dir    string
-	conf   conf.Config
-	boot   time.Time
-	log    slog.Handler  // slog.DiscardHandler if nil
-	disk   atomicfile.FS // of the stored tokens; atomicfile.OS if nil
-	policy string        // install.conf
+	cloud     *cloudtest.Cloud
+	device    cloudtest.Device
+	dir       string
+	conf      conf.Config
+	boot      time.Time
+	log       slog.Handler  // slog.DiscardHandler if nil
+	disk      atomicfile.FS // of the stored tokens; atomicfile.OS if nil
+	policy    string        // install.conf
+	installer ota.Installer // that of the policy if nil
 
 	starts []time.Time
 	g      *generation
@@ -102,6 +104,9 @@ func (gw *gateway) start(t *testing.T) {
 	g, err := r.assemble(s, 1)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if gw.installer != nil {
+		g.updates.Installer = gw.installer
 	}
 	gw.starts = append(gw.starts, time.Now())
 	gw.g, gw.done = g, make(chan error, 1)

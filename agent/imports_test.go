@@ -115,3 +115,18 @@ func TestProductionNeedsNothingOfTheTests(t *testing.T) {
 		}
 	}
 }
+
+// TestTheArchitecturePageNamesTheParts and the leaves, as they are.
+func TestTheArchitecturePageNamesTheParts(t *testing.T) {
+	text, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rule, _ := strings.Cut(string(text), "## The import rule")
+	rule, _, _ = strings.Cut(rule, "\n## ")
+	for _, name := range append(append([]string{}, leaves...), parts...) {
+		if !strings.Contains(rule, "`"+name+"`") {
+			t.Errorf("docs/architecture.md does not name %s in the import rule", name)
+		}
+	}
+}

@@ -25,13 +25,16 @@ func (g *generation) publish(ctx context.Context, p local.Publication) error {
 	if err != nil {
 		return local.Errorf(local.Invalid, "%v", err)
 	}
-	if s, _ := g.diagnostics.State(); s.Quiet() && p.Level() == 0 { // at QoS 1 it waits in the outbox
-		return local.Errorf(local.Unavailable, "the cloud has set the level of diagnostics to %s, until %s at most: nothing else is sent, and a message of QoS 0 cannot wait",
+	if s, _ := g.diagnostics.State(); s.Quiet() && !p.Waits() {
+		return local.Errorf(local.Unavailable, "the cloud has set the level of diagnostics to %s, until %s at most: nothing else is sent, and a message of QoS 0 or of keep none cannot wait",
 			s.Level.Level, s.Until.UTC().Format(time.RFC3339))
 	}
 	m := mqtt.Message{Topic: topic, Payload: payload, QoS: p.Level(), Retain: p.Retain}
-	if p.Keep == local.KeepLatest {
+	switch p.Keep {
+	case local.KeepLatest:
 		m.Keep = mqtt.KeepLatest
+	case local.KeepNone:
+		m.Keep = mqtt.KeepNone
 	}
 	return publishError(g.session.Publish(ctx, m))
 }

@@ -1,144 +1,155 @@
 package agent
 
 import (
-	"crypto/ed25519"
-	"encoding/base64"
-	"slices"
+	"context"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest"
+	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/ota"
-	"github.com/spoke-zone/spoke-zone-agent/ota/release"
 )
 
-// keyPair makes a key for signing releases, and the file with its public half.
-func keyPair(t *testing.T, n byte) (release.SecretKey, string) {
-	t.Helper()
-	k := ed25519.NewKeyFromSeed([]byte(strings.Repeat(string(rune('a'+n)), ed25519.SeedSize)))
-	id := []byte{n, 0, 0, 0, 0, 0, 0, 1}
-	secret := slices.Concat([]byte("Ed\x00\x00B2"), make([]byte, 48), id, k, make([]byte, 32))
-	key, err := release.ParseSecretKey([]byte(base64.StdEncoding.EncodeToString(secret)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key, base64.StdEncoding.EncodeToString(slices.Concat([]byte("Ed"), id, k.Public().(ed25519.PublicKey)))
+// A hook installs by writing the file that tells the version.
+type hook struct {
+	version string // the file
+	change  func() // what else the new version brings; may be nil
+
+	mu    sync.Mutex
+	calls []ota.Verb
 }
 
-// signed returns the line for a payload of the module display.
-func signed(t *testing.T, k release.SecretKey, version, payload string) string {
-	t.Helper()
-	d := release.NewDigest()
-	_, _ = d.Write([]byte(payload))
-	line, err := k.Sign(d, "display", version, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return line.String()
-}
-
-// offer puts a release of the module display into the cloud.
-func (gw *gateway) offer(version, payload, notes string) {
-	id := gw.cloud.Offer("display", version, cloudtest.Bytes([]byte(payload)))
-	gw.cloud.Edit(id, func(r *cloudtest.Release) { r.Notes = notes })
-}
-
-// downloads counts the requests for a payload.
-func (gw *gateway) downloads() (n int) {
-	events, _ := gw.cloud.Events(0)
-	for _, e := range events {
-		if e.Kind == cloudtest.EventRequest && e.Op == "ota-file" {
-			n++
+func (h *hook) Do(_ context.Context, v ota.Verb, t ota.Txn) (ota.Result, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls = append(h.calls, v)
+	switch v {
+	case ota.HookProbe:
+		now, err := os.ReadFile(h.version)
+		if strings.TrimSpace(string(now)) == string(t.To) {
+			return ota.Result{Code: ota.HookActive}, err
 		}
+		return ota.Result{Code: ota.HookPrevious}, err
+	case ota.HookInstall:
+		if h.change != nil {
+			h.change()
+		}
+		return ota.Result{}, os.WriteFile(h.version, []byte(t.To+"\n"), 0o600)
+	case ota.HookRollback:
+		return ota.Result{}, os.WriteFile(h.version, []byte(t.From+"\n"), 0o600)
 	}
-	return n
+	return ota.Result{}, nil
 }
 
-// TestAReleaseIsJudgedByItsNotesBeforeItIsFetched offers what the installer
-// would refuse, and then what it takes.
-func TestAReleaseIsJudgedByItsNotesBeforeItIsFetched(t *testing.T) {
+func (h *hook) Last(context.Context, ota.Verb, ota.Txn) (ota.Result, bool, error) {
+	return ota.Result{}, false, nil
+}
+func (h *hook) Running(context.Context, ota.Txn) (<-chan struct{}, error) { return nil, nil }
+func (h *hook) Reboot(context.Context, ota.Txn) error                     { return nil }
+
+func (h *hook) did() (text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, v := range h.calls {
+		text += string(v) + " "
+	}
+	return strings.TrimSpace(text)
+}
+
+// module waits, for a day at most, until the status of the only module is so.
+func (gw *gateway) module(t *testing.T, what string, so func(local.Module) bool) local.Module {
+	t.Helper()
+	for range 24 * 3600 {
+		if m := gw.g.status().OTA[0]; so(m) {
+			return m
+		}
+		time.Sleep(time.Second)
+	}
+	t.Fatalf("not %s: %+v", what, gw.g.status().OTA[0])
+	return local.Module{}
+}
+
+// TestUpdateAtTheCloudsWord goes by ctrl/install-update to COMMITTED, and the
+// cloud knows the new version at once.
+func TestUpdateAtTheCloudsWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := cloudtest.New(cloudtest.Options{})
 		defer cloud.Close()
 		gw := newGateway(t, cloud)
-		key, public := keyPair(t, 0)
-		foreign, _ := keyPair(t, 1)
-		gw.policy = gw.write(t, "install.conf", "[module.display]\nhook = file\nkeys = "+gw.write(t, "vendor.pub", public)+"\n")
-		good, _, _ := strings.Cut(signed(t, key, "1.3", "payload"), " sig=")
-		for _, bad := range []struct{ version, notes string }{
-			{"1.9", "Nothing is said of it."},
-			{"1.8", strings.ReplaceAll(good, "1.3", "1.8")},
-			{"1.7", signed(t, foreign, "1.7", "payload")},
-			{"1.6", signed(t, key, "1.3", "payload")},
-			{"1.5", "ota1 sha256=0 size=7"},
-		} {
-			gw.offer(bad.version, "payload", bad.notes)
-		}
+		h := &hook{version: filepath.Join(gw.dir, "version")}
+		gw.installer = h
+		cloud.Offer("display", "2.0.0", cloudtest.Seeded(1, 1<<16))
 		gw.start(t)
-		defer gw.stop(t)
-		time.Sleep(time.Minute)
-		s := gw.g.modulesStatus()[0]
-		if want := "1.9 is passed over: the notes hold no ota1 line"; s.Denied != want || s.Phase != ota.Idle.String() || gw.downloads() != 0 {
-			t.Errorf("%s, %q, want %q; %d downloads", s.Phase, s.Denied, want, gw.downloads())
+		m := gw.module(t, "ready", func(m local.Module) bool { return m.Phase == "READY" && m.Waits != "" })
+		if !strings.HasSuffix(m.Reason, "policy fetch waits for a person's word: ota install") || h.did() != "info check" {
+			t.Errorf("called %s: %s", h.did(), m.Reason)
 		}
-		gw.offer("1.4", "payload", signed(t, key, "1.4", "payload"))
-		if _, err := gw.g.updates.Check(t.Context(), "display"); err != nil {
+		if got := cloud.Versions(gw.device.ID)["display"]; got != "1.2.3" {
+			t.Errorf("the cloud knows version %q", got)
+		}
+		if err := cloud.Command(gw.device.ID, "install-update", []byte("display")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
-		if s := gw.g.modulesStatus()[0]; s.Phase != ota.Ready.String() || s.Offered != "1.4" || gw.downloads() != 1 {
-			t.Errorf("%s %s, %q, %d downloads", s.Phase, s.Offered, s.Error, gw.downloads())
+		m = gw.module(t, "on probation", func(m local.Module) bool { return m.Phase == "VERIFYING" })
+		if !strings.HasPrefix(m.Reason, "2.0.0 runs on probation, until its hook, the token and the MQTT session have been well") {
+			t.Errorf("got %s", m.Reason)
 		}
+		begin := time.Now()
+		m = gw.module(t, "over", func(m local.Module) bool { return m.Phase == "IDLE" && m.Outcome != "" })
+		if took := time.Since(begin); m.Outcome != "2.0.0 COMMITTED: installed and proven" || took < 5*time.Minute || took > 10*time.Minute {
+			t.Errorf("%s after %v", m.Outcome, took)
+		}
+		time.Sleep(10 * time.Second)
+		if got := cloud.Versions(gw.device.ID)["display"]; got != "2.0.0" {
+			t.Errorf("the cloud knows version %q", got)
+		}
+		if got, want := h.did(), "info check probe install verify probe commit cleanup"; got != want {
+			t.Errorf("called %s, want %s", got, want)
+		}
+		gw.stop(t)
 	})
 }
 
-// TestAPayloadThatIsNotPromisedIsDenied has the cloud send other bytes than
-// those that were signed.
-func TestAPayloadThatIsNotPromisedIsDenied(t *testing.T) {
+// TestUpdateThatTheBrokerRefuses is undone: the broker refuses the new version
+// until its time is over.
+func TestUpdateThatTheBrokerRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cloud := cloudtest.New(cloudtest.Options{})
 		defer cloud.Close()
 		gw := newGateway(t, cloud)
-		key, _ := keyPair(t, 0)
-		gw.policy = gw.write(t, "install.conf", "") // says nothing of a module that is only fetched
-		gw.offer("1.4", "pAyload", signed(t, key, "1.4", "payload"))
+		h := &hook{version: filepath.Join(gw.dir, "version")}
+		h.change = func() {
+			cloud.MustSet(cloudtest.RefuseConnect, cloudtest.Always)
+			cloud.Kick(gw.device.ID)
+		}
+		gw.installer, gw.conf.Modules[0].Policy = h, "install"
+		cloud.Offer("display", "2.0.0", cloudtest.Seeded(1, 1<<16))
 		gw.start(t)
-		defer gw.stop(t)
-		time.Sleep(time.Minute)
-		s := gw.g.modulesStatus()[0]
-		if !strings.HasPrefix(s.Outcome, "1.4 FAILED: not the payload of the ota1 line: its SHA-256 is ") || gw.downloads() != 1 {
-			t.Errorf("%s, %q after %d downloads", s.Phase, s.Outcome, gw.downloads())
+		gw.module(t, "on probation", func(m local.Module) bool { return m.Phase == "VERIFYING" })
+		begin := time.Now()
+		m := gw.module(t, "over", func(m local.Module) bool { return m.Phase == "IDLE" && m.Outcome != "" })
+		took := time.Since(begin)
+		const why = "the new version does not reach the cloud within 30m0s: the MQTT session is not up"
+		if m.Outcome != "2.0.0 FAILED: "+why || took < 30*time.Minute || took > 35*time.Minute {
+			t.Errorf("%s after %v", m.Outcome, took)
 		}
-		gw.offer("1.1", "old", "")
-		time.Sleep(24 * time.Hour)
-		if s := gw.g.modulesStatus()[0]; !strings.HasPrefix(s.Denied, "1.4 is passed over: not the payload") || gw.downloads() != 1 {
-			t.Errorf("a day later: %q after %d downloads", s.Denied, gw.downloads())
+		if got, want := h.did(), "info check probe install verify rollback probe cleanup"; got != want {
+			t.Errorf("called %s, want %s", got, want)
 		}
-	})
-}
-
-func TestInstallingWhateverComesIsAProblem(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cloud := cloudtest.New(cloudtest.Options{})
-		defer cloud.Close()
-		gw := newGateway(t, cloud)
-		gw.policy = gw.write(t, "install.conf", "[module.display]\nhook = file\nrequire = none\n")
-		gw.conf.Modules[0].Policy = "install"
-		gw.start(t)
-		defer gw.stop(t)
-		warns := func() bool {
-			return slices.Contains(gw.g.status().Problems, "module display: install.conf says require = none: whatever the cloud offers is installed")
+		cloud.MustSet(cloudtest.RefuseConnect, cloudtest.Off)
+		m = gw.module(t, "denied", func(m local.Module) bool { return m.Denied != "" })
+		if m.Denied != "2.0.0 is passed over: "+why || m.Installed != "1.2.3" {
+			t.Errorf("got %+v", m)
 		}
-		if !warns() {
-			t.Errorf("problems %q", gw.g.status().Problems)
+		time.Sleep(12 * time.Hour)
+		if got := cloud.Versions(gw.device.ID)["display"]; got != "1.2.3" || strings.Count(h.did(), "install") != 1 {
+			t.Errorf("the cloud knows version %q; called %s", got, h.did())
 		}
-		for _, text := range []string{"[module.display]\nrequire = digest\n", "", "[module.other]\nrequire = none\n"} {
-			gw.write(t, "install.conf", text)
-			if warns() {
-				t.Errorf("it warns of %q", text)
-			}
-		}
+		gw.stop(t)
 	})
 }

@@ -60,16 +60,26 @@ func (e *eventSource) failed(err error) {
 	}
 }
 
-// follow watches the directories that matter for paths as they are now, and no
-// others.
+// follow watches the directories that matter for paths, and no others. What was
+// made on the way to them between the look and the watch sends no event: it
+// looks again until there is nothing new.
 func (e *eventSource) follow(paths []string) {
-	if e.names == nil {
-		return
+	for range maxFollow {
+		if e.names == nil || !e.followOnce(paths) {
+			return
+		}
 	}
+}
+
+// maxFollow bounds how often directories that are being made are run after.
+const maxFollow = 10
+
+// followOnce reports whether it had to watch another directory.
+func (e *eventSource) followOnce(paths []string) (more bool) {
 	was := e.where
 	e.where = sourcesOf(paths)
 	if e.watcher == nil {
-		return // names come from elsewhere
+		return false // names come from elsewhere
 	}
 	watched := e.watcher.WatchList()
 	for _, dir := range watched {
@@ -85,9 +95,12 @@ func (e *eventSource) follow(paths []string) {
 		// left to the next look.
 		if err := e.watcher.Add(dir); exhausted(err) {
 			e.stop(err)
-			return
+			return false
+		} else if err == nil {
+			more = true
 		}
 	}
+	return more
 }
 
 func exhausted(err error) bool {

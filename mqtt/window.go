@@ -45,10 +45,6 @@ type window struct {
 	land   func(e *outbox.Entry, given bool)
 }
 
-func newWindow(land func(*outbox.Entry, bool)) *window {
-	return &window{freed: make(chan struct{}, 1), land: land, last: firstID - 1}
-}
-
 func (w *window) len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

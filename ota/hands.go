@@ -126,7 +126,7 @@ type order struct {
 }
 
 // ErrTooLate means that no update is under way that could be given up.
-var ErrTooLate = errors.New("there is nothing to go back from")
+var ErrTooLate = errors.New("no update is under way that could be undone: one that is permanent gives way to another release alone")
 
 var errNotReady = errors.New("nothing is at hand to be installed")
 

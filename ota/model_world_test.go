@@ -157,7 +157,9 @@ func (s stage) Do(_ context.Context, v Verb, t Txn) (Result, error) {
 			s.sys = "HALF"
 		}
 		if code == liar {
-			code = HookOK
+			if code = HookOK; s.slots && s.runsNew() {
+				code = HookOKReboot
+			}
 		}
 	}
 	return Result{Code: code}, nil

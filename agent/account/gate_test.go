@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -87,4 +88,39 @@ func TestTokensStayWithTheirCloud(t *testing.T) {
 			t.Errorf("%q has the token %q; want %q", subject, tok.Raw(), want)
 		}
 	}
+}
+
+// TestKeeperTurnsWhileTheWindowIsClosed: other programs have the cloud close its
+// window for an hour again and again, just before the Keeper asks.
+func TestKeeperTurnsWhileTheWindowIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := atBeamery(0)
+		defer g.cloud.Close()
+		g.rng, g.disk = rand.New(rand.NewPCG(1, 1)), powercut.New()
+		g.boot(t)
+		defer func() { g.kill(false) }()
+		time.Sleep(time.Minute)
+		g.kill(false)
+		last, longest, closed := time.Now(), time.Duration(0), 0
+		g.boot(t, func(k *Keeper) {
+			k.Alive = func() {
+				longest, last = max(longest, time.Since(last)), time.Now()
+			}
+			values := k.Provider.Values
+			k.Provider.Values = func(c profile.Call) (profile.Values, error) {
+				if closed++; closed < 4 {
+					k.Provider.Gate.Observe(answered(http.StatusTooManyRequests, "Retry-After", "3600"))
+				}
+				return values(c)
+			}
+		})
+		time.Sleep(6 * time.Hour)
+		synctest.Wait()
+		if closed < 4 || longest > LongestTurn {
+			t.Errorf("closed %d times, and the longest turn took %v", closed, longest)
+		}
+		if st, _ := g.Status(); st.State != Good {
+			t.Errorf("the token is %s at the end: %s", st.State, st.Reason)
+		}
+	})
 }

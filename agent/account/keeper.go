@@ -14,6 +14,12 @@ import (
 // noticed.
 const Recheck = 5 * time.Minute
 
+// LongestTurn bounds one turn of a Keeper's loop with a Provider, but for the
+// Timeout of its calls, of which four may be slow: a sleep, and a renewal whose
+// calls wait for the gate, some of them once for each time by which the cloud's
+// certificate may be valid.
+const LongestTurn = 20 * time.Minute
+
 // A Keeper renews a token, stores each new one and announces it. Run owns its
 // state; the other methods may be called from anywhere. Set its fields before
 // Run.

@@ -61,7 +61,7 @@ func (g *gateway) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // boot starts the account as the agent does.
-func (g *gateway) boot(t *testing.T) {
+func (g *gateway) boot(t *testing.T, change ...func(*Keeper)) {
 	t.Helper()
 	base, err := url.Parse(g.cloud.URL())
 	if err != nil {
@@ -91,6 +91,9 @@ func (g *gateway) boot(t *testing.T) {
 		Store: &Store{Dir: "cred", FS: g.disk, Profiled: true}, Schedule: ShareSchedule,
 		Now: own.Now, Known: own.Learned, NotBefore: own.NotBefore, Rand: rng.Float64, Log: slog.New(slog.DiscardHandler),
 	}}
+	for _, f := range change {
+		f(g.Keeper)
+	}
 	g.off.Store(false)
 	var ctx context.Context
 	ctx, g.stop = context.WithCancel(t.Context())

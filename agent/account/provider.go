@@ -140,9 +140,16 @@ func (p *Provider) do(ctx context.Context, r profile.Request) (profile.Answer, e
 	return answer, nil
 }
 
+// gateWait bounds how long one call waits for the gate, which others may have
+// closed for an hour: the Keeper has more to do meanwhile, and comes back when it
+// opens.
+const gateWait = 2 * time.Minute
+
 // send sends r once the gate lets it, and reads the whole answer.
 func (p *Provider) send(ctx context.Context, r profile.Request) (*http.Response, []byte, error) {
-	if err := p.Gate.Acquire(ctx); err != nil {
+	wait, stop := context.WithTimeout(ctx, gateWait)
+	defer stop()
+	if err := p.Gate.Acquire(wait); err != nil {
 		return nil, nil, fmt.Errorf("the cloud's rate limit is used up: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.timeout())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -152,4 +153,33 @@ func FuzzUnseal(f *testing.F) {
 			t.Fatalf("%q is whole, yet not what Seal makes", data)
 		}
 	})
+}
+
+// A journal notes the order of what names files and what makes names durable.
+type journal struct {
+	*powercut.Disk
+	said []string
+}
+
+func (j *journal) Rename(oldname, newname string) error {
+	j.said = append(j.said, "rename "+newname)
+	return j.Disk.Rename(oldname, newname)
+}
+
+func (j *journal) SyncDir(dir string) error {
+	j.said = append(j.said, "sync")
+	return j.Disk.SyncDir(dir)
+}
+
+// TestGenerationBeforeIsDurableFirst: a cut must not leave the newest record
+// beside the generation before the one before.
+func TestGenerationBeforeIsDurableFirst(t *testing.T) {
+	j := &journal{Disk: powercut.New()}
+	save(t, j.Disk, 7)
+	if err := atomicfile.SaveRecord(j, "r", entry{8}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(j.said, ", "), "rename r.prev, sync, rename r, sync"; got != want {
+		t.Errorf("did %s, want %s", got, want)
+	}
 }

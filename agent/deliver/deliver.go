@@ -53,7 +53,6 @@ type Account struct {
 	// target was told of, so that a program is told once, whatever dies between.
 	// In memory alone if empty.
 	Records string
-	Alive   func() // called at each turn of a loop; may be nil
 	Log     *slog.Logger
 
 	disk    atomicfile.FS                              // atomicfile.OS if nil

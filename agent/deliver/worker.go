@@ -41,9 +41,6 @@ type worker struct {
 // run follows the token until ctx is done.
 func (w *worker) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if w.Alive != nil {
-			w.Alive()
-		}
 		tok, ok, changed := w.Current()
 		wait := recheck
 		if ok {

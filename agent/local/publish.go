@@ -20,8 +20,8 @@ type Publication struct {
 	Topic  string `json:"topic"`            // see Topic
 	QoS    *byte  `json:"qos,omitempty"`    // 0 or 1; 1 if missing
 	Retain bool   `json:"retain,omitempty"` // the broker keeps it for later subscribers
-	// Keep says what waits while there is no session, at QoS 1: all, or the
-	// latest message of the topic alone; all if empty.
+	// Keep says what waits while there is no session, at QoS 1: all, the latest
+	// message of the topic alone, or none; all if empty.
 	Keep    string  `json:"keep,omitempty"`
 	Payload *string `json:"payload,omitempty"` // text; or
 	Base64  *string `json:"payload_base64,omitempty"`
@@ -60,8 +60,8 @@ func (p Publication) check() error {
 		return Errorf(Invalid, "%v", err)
 	case p.Level() > 1:
 		return Errorf(Invalid, "qos %d: 0 or 1", p.Level())
-	case p.Keep != "" && p.Keep != KeepAll && p.Keep != KeepLatest:
-		return Errorf(Invalid, "keep %q: %s or %s", shorten(p.Keep), KeepAll, KeepLatest)
+	case p.Keep != "" && p.Keep != KeepAll && p.Keep != KeepLatest && p.Keep != KeepNone:
+		return Errorf(Invalid, "keep %q: %s, %s or %s", shorten(p.Keep), KeepAll, KeepLatest, KeepNone)
 	}
 	return nil
 }
@@ -70,9 +70,14 @@ func (p Publication) check() error {
 const (
 	KeepAll    = "all"
 	KeepLatest = "latest"
+	KeepNone   = "none" // taken once the broker has it
 )
 
-// publish answers once the message is durable, or handed over at QoS 0.
+// Waits reports whether the publication is kept while it cannot be sent.
+func (p Publication) Waits() bool { return p.Level() > 0 && p.Keep != KeepNone }
+
+// publish answers once the message is durable, or handed over where it does not
+// wait.
 func (c *calls) publish(w http.ResponseWriter, r *http.Request, p peer) error {
 	if c.Publish == nil {
 		return Errorf(NotFound, "nothing is published here")

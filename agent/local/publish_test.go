@@ -44,6 +44,22 @@ func TestPublish(t *testing.T) {
 	})
 }
 
+func TestWhatWaitsOfAPublication(t *testing.T) {
+	s, all := posts()
+	serve(t, s, func(t *testing.T, b *bench) {
+		for keep, waits := range map[string]bool{"": true, KeepAll: true, KeepLatest: true, KeepNone: false} {
+			for qos := range byte(2) {
+				if err := b.client(member).Publish(t.Context(), Publication{Topic: "a", QoS: &qos, Keep: keep}); err != nil {
+					t.Fatal(err)
+				}
+				if got := (*all)[len(*all)-1].Waits(); got != (waits && qos == 1) {
+					t.Errorf("keep %q at QoS %d waits: %v", keep, qos, got)
+				}
+			}
+		}
+	})
+}
+
 func TestPublishIsForTrustedPeers(t *testing.T) {
 	s, all := posts()
 	serve(t, s, func(t *testing.T, b *bench) {

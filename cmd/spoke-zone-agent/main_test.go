@@ -90,7 +90,8 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	socket := ts.Getenv("SOCKET")
 	server := &local.Server{
 		Socket: socket, Log: slog.New(slog.DiscardHandler), Status: f.get,
-		Token: f.token, Renew: f.renew, Adopt: f.adopt, Login: f.login, Check: f.check, Fetch: f.fetch, Add: f.add,
+		Token: f.token, Renew: f.renew, Adopt: f.adopt, Login: f.login, Check: f.check, Fetch: f.fetch,
+		Install: f.install, Rollback: f.rollback, Add: f.add,
 		Publish: f.publish, Subscribe: f.subscribe,
 	}
 	f.deliver = server.Deliver
@@ -205,6 +206,32 @@ func (f *fake) fetch(ctx context.Context, module string) error {
 	if f.fail == nil {
 		f.change(module, func(m *local.Module) { m.Phase, m.File, m.SHA256 = "verified", "/var/lib/payload", "5891b5b5" })
 	}
+	return f.failure()
+}
+
+// install goes through an update, as slowly as a person can follow.
+func (f *fake) install(_ context.Context, module string, now bool) error {
+	if f.fail != nil {
+		return f.failure()
+	}
+	waits := "the window opens at Sun 2026-11-29 03:00 UTC"
+	f.change(module, func(m *local.Module) {
+		m.Phase, m.Offered, m.Bytes, m.Total, m.Approved = "READY", "1.1.0", 4<<20, 4<<20, "approved"
+		m.Waits, m.Reason = waits, "1.1.0 is fetched and its digest recorded; "+waits
+	})
+	if now {
+		f.change(module, func(m *local.Module) {
+			m.Phase, m.Waits, m.Reason, m.Percent, m.Step = "INSTALLING", "", "the hook installs 1.1.0 (40 % unpacking)", 40, "unpacking"
+		})
+	}
+	return nil
+}
+
+func (f *fake) rollback(_ context.Context, module string) error {
+	f.change(module, func(m *local.Module) {
+		m.Phase, m.Offered, m.Bytes, m.Total, m.Percent, m.Step, m.Approved, m.Reason = "IDLE", "", 0, 0, 0, "", "", "no active release is newer than 1.0.0"
+		m.Denied, m.Outcome = "1.1.0 is passed over: given up by a person", "1.1.0 FAILED: given up by a person"
+	})
 	return f.failure()
 }
 

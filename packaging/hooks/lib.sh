@@ -56,6 +56,14 @@ show() {
 	tail -n 20 "$1" | while IFS= read -r line; do log "$line"; done
 }
 
+# untouched ends a rollback of which no note is there. Nothing was done if probe finds the previous version; if it finds another
+# one, that was installed by an update which has ended, and its way back is gone.
+untouched() {
+	(probe)
+	[ $? -eq $PREVIOUS ] && end $OK 'nothing was installed'
+	end $UNCHANGED 'this update keeps nothing to go back to: offer the older release again'
+}
+
 # room_for BYTES DIRECTORY: ends with NO_SPACE if there is less.
 room_for() {
 	free=$(df -Pk "$2" | awk 'NR == 2 { print $4 }')

@@ -133,7 +133,10 @@ func TestDpkgStaysAndGoesBack(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(h.dir, "hook"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	h.says(t, "rollback", unchanged, "this update keeps nothing to go back to") // it is permanent
+	wantDemo(t, h, debs, "2.0")
 	h.payload = pack(t, debs, "3.0", 100<<10, "")
+	h.want(t, "rollback", ok) // nothing was done
 	h.want(t, "install", ok)
 	if kept, was := read(t, filepath.Join(h.dir, "hook/previous.deb")), read(t, filepath.Join(debs, "demo_2.0.deb")); kept != was {
 		t.Error("the way back is not the package that was committed")

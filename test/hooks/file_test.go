@@ -267,3 +267,25 @@ func TestFileUnhealthy(t *testing.T) {
 	h.want(t, "rollback", ok)
 	targets[0].wantRunning(t, h, "1.0")
 }
+
+func TestWhatIsPermanentIsNotTakenBackInSilence(t *testing.T) {
+	for _, g := range targets {
+		t.Run(g.name, func(t *testing.T) {
+			h := g.deploy(t)
+			h.want(t, "rollback", ok) // nothing was done
+			g.wantRunning(t, h, "1.0")
+			if code := h.run(t, "install"); code != ok && code != okReboot {
+				t.Fatalf("install %d\n%s", code, h.said)
+			}
+			g.reboots(t, h)
+			h.want(t, "commit", ok)
+			h.want(t, "cleanup", ok)
+			os.RemoveAll(filepath.Join(h.dir, "hook"))
+			if err := os.Mkdir(filepath.Join(h.dir, "hook"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			h.says(t, "rollback", unchanged, "this update keeps nothing to go back to")
+			g.wantRunning(t, h, "2.0")
+		})
+	}
+}

@@ -158,9 +158,6 @@ type gate struct {
 	net.Listener
 	to   string
 	open func() bool
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool
 }
 
 func newGate(t *testing.T, to string, open func() bool) *gate {
@@ -168,7 +165,7 @@ func newGate(t *testing.T, to string, open func() bool) *gate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{Listener: l, to: to, open: open, conns: map[net.Conn]bool{}}
+	g := &gate{Listener: l, to: to, open: open}
 	go func() {
 		for {
 			c, err := l.Accept()

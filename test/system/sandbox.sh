@@ -158,3 +158,21 @@ before=$(token)
 await 10 "read-only root: writes through the vendor's link" token_is_not "$before"
 check "read-only root: the link stays" test -L $identity
 check "read-only root: the state is on /rw_data" test -d /rw_data/spoke-zone-agent/state
+units=/etc/systemd/system
+install -D -m 0644 $examples/read-only-root-install.conf $units/spoke-zone-install.service.d/read-only-root.conf
+install -D -m 0644 $examples/read-only-root-install-path.conf $units/spoke-zone-install.path.d/read-only-root.conf
+printf '[paths]\nagent = /rw_data/spoke-zone-agent/state\nstate = /rw_data/spoke-zone-installer\n' >/etc/spoke-zone-agent/install.conf
+check "read-only root: verify of the installer is silent" silent systemd-analyze verify --man=no spoke-zone-install.{path,service}
+systemctl daemon-reload
+rm -rf /var/lib/spoke-zone-installer
+check "read-only root: the path unit watches" systemctl restart spoke-zone-install.path
+requests=/rw_data/spoke-zone-agent/state/install
+mkdir -p $requests
+nonce=0123456789abcdef0123456789abcdef
+read -r uptime _ </proc/uptime
+printf '{"api":1,"nonce":"%s","verb":"info","seq":1,"module":"app","id":"17","from":"1.0","to":"1.1","notes":"","payload":"","attempt":1,"reason":"test","boot":"","asked":%s}\n' \
+	$nonce "${uptime/./}0000000" >$requests/../next
+mv $requests/../next $requests/$nonce.json
+await 20 "read-only root: the installer answers there" grep -q "$nonce" /rw_data/spoke-zone-installer/results/app-00000001-info-1.json
+check "read-only root: the request is gone" same "$(ls -A $requests)" ""
+check "read-only root: nothing of the installer is in /var/lib" refuse test -e /var/lib/spoke-zone-installer

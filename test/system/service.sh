@@ -131,6 +131,21 @@ check "no token in a status" refuse grep -qF "$(secrets)" <(spoke-zone-agent sta
 check "an ordinary user gets no token" refuse setpriv --reuid=daemon --regid=daemon --clear-groups spoke-zone-agent token
 check "a member of the group does" setpriv --reuid=daemon --regid=daemon --groups=spoke-zone spoke-zone-agent token
 
+# A unit that is given the token
+loads() { # loads NAME USER: what a unit of that user finds in the credential of that name
+	systemd-run -q --wait --pipe -p User="$2" -p LoadCredential="$1:/run/spoke-zone-agent/credential.sock" \
+		sh -c 'cat "$CREDENTIALS_DIRECTORY/'"$1"'"' </dev/null
+}
+given() { same "$(loads device daemon)" "$(spoke-zone-agent token)"; }
+check "LoadCredential= gives a unit of any user the token" given
+check "with nothing after it" same "$(loads device daemon | wc -c)" "$(spoke-zone-agent token | tr -d '\n' | wc -c)"
+check "and the journal says to whom" journal_says 'run-.*\.service'
+check "a credential that is no account's is empty" same "$(loads nobodys daemon)" ""
+check "and the journal says why" journal_says 'there is no account'
+check "an ordinary user at that socket gets nothing" same \
+	"$(setpriv --reuid=daemon --regid=daemon --clear-groups perl -MIO::Socket::UNIX -e \
+		'my $s = IO::Socket::UNIX->new(Peer => "/run/spoke-zone-agent/credential.sock") or exit; print <$s>')" ""
+
 start=$EPOCHREALTIME
 check "stops" systemctl stop $unit
 check "with success" has Result '^success$'

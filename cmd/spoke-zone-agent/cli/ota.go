@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
-	"github.com/spoke-zone/spoke-zone-agent/conf"
 )
 
 func (p *Program) otaCommand() *cobra.Command {
@@ -155,16 +154,4 @@ func (p *Program) each(ms []local.Module, act func(local.Module) (local.Module, 
 		_, err := fmt.Fprint(p.Out, page.String())
 		return err
 	}, failed
-}
-
-func (p *Program) completeModules(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	c, _ := conf.Load(p.config) // what can be read of it is good enough here
-	var keys []string
-	for _, m := range c.Modules {
-		keys = append(keys, m.Key)
-	}
-	return keys, cobra.ShellCompDirectiveNoFileComp
 }

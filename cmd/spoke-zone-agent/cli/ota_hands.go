@@ -26,7 +26,8 @@ func (p *Program) otaInstallCommand() *cobra.Command {
 func (p *Program) otaRollbackCommand() *cobra.Command {
 	return p.otaOrder("rollback", "Give up an update that is not permanent yet",
 		"Give up the update of MODULE: undo it if it is installed and not permanent yet, else\n"+
-			"drop it. Its release is passed over from then on, until ota fetch or ota install.",
+			"drop it. Its release is passed over from then on, until ota fetch or ota install.\n"+
+			"An update that is permanent is not undone: offer the older release again.",
 		func(ctx context.Context, module string) (local.Module, error) {
 			return p.client().Rollback(ctx, module)
 		})

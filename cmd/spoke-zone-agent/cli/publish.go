@@ -27,7 +27,8 @@ func (p *Program) publishCommand() *cobra.Command {
 		Long: "Have the agent publish PAYLOAD, or with - what the standard input holds, or nothing.\n" +
 			"TOPIC lies under the device's topic base; one that begins with a slash is the whole\n" +
 			"topic, and must lie there too. Once the command has returned, the message is with\n" +
-			"the agent, on disk, and is sent as soon as possible; with --qos 0 it has been sent.",
+			"the agent, on disk, and is sent as soon as possible; with --qos 0 it has been sent,\n" +
+			"with --keep none the broker has it.",
 		Args: args(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			payload, err := p.payload(cmd, args[1:])
@@ -47,7 +48,7 @@ func (p *Program) publishCommand() *cobra.Command {
 	})
 	cmd.Flags().Uint8Var(&qos, "qos", 1, "publish at QoS `0|1`")
 	cmd.Flags().BoolVar(&m.Retain, "retain", false, "have the broker keep the message for later subscribers")
-	cmd.Flags().StringVar(&m.Keep, "keep", local.KeepAll, "while there is no session, keep `all|latest` of the topic's messages")
+	cmd.Flags().StringVar(&m.Keep, "keep", local.KeepAll, "while there is no session, keep `all|latest|none` of the topic's messages")
 	return cmd
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
-	"github.com/spoke-zone/spoke-zone-agent/conf"
 )
 
 func (p *Program) tokenCommand() *cobra.Command {
@@ -65,17 +64,4 @@ func account(args []string) string {
 		return args[0]
 	}
 	return local.DeviceAccount
-}
-
-func (p *Program) completeAccounts(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	names := []string{local.DeviceAccount}
-	c, _ := conf.Load(p.config)
-	all, _ := conf.LoadAccounts(c.Paths.Accounts)
-	for _, a := range all {
-		names = append(names, a.Name)
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

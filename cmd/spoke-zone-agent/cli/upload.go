@@ -33,6 +33,9 @@ func (p *Program) uploadCommand() *cobra.Command {
 	})
 	cmd.Flags().StringVar(&typ, "type", "log", "upload as `TYPE`: "+strings.Join(types, ", "))
 	cmd.Flags().StringVar(&module, "module", "", "upload for the module `KEY` of the device's model")
+	if err := cmd.RegisterFlagCompletionFunc("module", p.completeModuleFlag); err != nil {
+		panic(err) // the flag has another name
+	}
 	if err := cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(types, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // there is no flag of that name
 	}

@@ -35,8 +35,8 @@ func (p *Program) completionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish",
 		Short: "Print a completion script for a shell",
-		Long: "Print a script that completes commands, flags and modules in the shell named. The\n" +
-			"package installs it where the shell looks for it.",
+		Long: "Print a script that completes commands, flags, modules and accounts in the shell named,\n" +
+			"from what the running daemon says or else the settings. The package installs it.",
 		Args:      args(cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs)),
 		ValidArgs: []string{"bash", "zsh", "fish"},
 		RunE: func(cmd *cobra.Command, args []string) error {

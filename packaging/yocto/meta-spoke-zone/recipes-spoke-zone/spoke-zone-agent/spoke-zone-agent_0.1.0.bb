@@ -43,9 +43,10 @@ do_install() {
     install -Dm 0755 ${S}/packaging/hooks/rauc ${D}${nonarch_libdir}/spoke-zone-agent/hooks/rauc
     install -Dm 0755 ${S}/packaging/hooks/swupdate ${D}${nonarch_libdir}/spoke-zone-agent/hooks/swupdate
     install -Dm 0644 ${S}/packaging/hooks/lib.sh ${D}${nonarch_libdir}/spoke-zone-agent/hooks/lib.sh
-    install -d ${D}${docdir}/spoke-zone-agent/examples ${D}${mandir}/man5 ${D}${mandir}/man8
+    install -d ${D}${docdir}/spoke-zone-agent/examples ${D}${mandir}/man5 ${D}${mandir}/man7 ${D}${mandir}/man8
     install -m 0644 ${S}/systemd/examples/* ${D}${docdir}/spoke-zone-agent/examples/
     install -m 0644 ${S}/docs/man/*.5 ${D}${mandir}/man5/
+    install -m 0644 ${S}/docs/man/*.7 ${D}${mandir}/man7/
     install -m 0644 ${S}/docs/man/*.8 ${D}${mandir}/man8/
     spoke_zone_place_state
 }
