@@ -78,6 +78,7 @@ func Run(ctx context.Context, o Options) error {
 	return RunTasks(ctx, o.Log,
 		Task{"settings", r.watchSettings},
 		Task{"watchdog", func(ctx context.Context) error { return systemd.Watchdog(ctx, r.alive.Err) }},
+		Task{"memory", r.giveBack},
 		Task{"agent", r.generations},
 	)
 }
