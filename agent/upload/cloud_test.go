@@ -126,6 +126,17 @@ func (c *cloud) registered() int {
 	return c.creates
 }
 
+// names returns the names of what has arrived, in order.
+func (c *cloud) names() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var names []string
+	for _, e := range c.order {
+		names = append(names, e.name)
+	}
+	return names
+}
+
 // change changes what creating and putting do, or what they look at.
 func (c *cloud) change(f func()) {
 	c.mu.Lock()

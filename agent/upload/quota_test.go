@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,9 +67,9 @@ func TestTooOldIsDropped(t *testing.T) {
 		c := newCloud(t)
 		offline(c)
 		b := newBench(t, dir, c)
-		known := false
+		var known atomic.Bool
 		b.Quotas = map[string]Quota{"gps": {Age: 24 * time.Hour}}
-		b.Now = func() (time.Time, bool) { return time.Now(), known }
+		b.Now = func() (time.Time, bool) { return time.Now(), known.Load() }
 		b.start()
 		defer b.stop()
 		b.add("gps", "", "old", "x")
@@ -76,7 +77,7 @@ func TestTooOldIsDropped(t *testing.T) {
 		time.Sleep(48 * time.Hour)
 		s, _ := b.Status()
 		equal(t, "dropped at an unknown time", s.Dropped, 0)
-		c.change(func() { known = true })
+		known.Store(true)
 		time.Sleep(25 * time.Hour)
 		s, _ = b.Status()
 		equal(t, "dropped", s.Dropped, 1)
@@ -99,10 +100,7 @@ func TestSmallAheadOfLarge(t *testing.T) {
 		b.start()
 		defer b.stop()
 		b.idle()
-		var order []string
-		for _, e := range c.order {
-			order = append(order, e.name)
-		}
+		order := c.names()
 		if slices.Index(order, "small00") != 0 || slices.Index(order, "large1") != turns || len(order) != 2*turns+2 {
 			t.Errorf("order %v", order)
 		}
@@ -126,11 +124,7 @@ func TestMonthlyBytesAreForTheImportant(t *testing.T) {
 		b.add("log", "", "too much", "x")
 		b.add("event", "", "door", "x")
 		time.Sleep(time.Minute)
-		var order []string
-		for _, e := range c.order {
-			order = append(order, e.name)
-		}
-		equal(t, "arrived this month", order, []string{"much", "more", "door"})
+		equal(t, "arrived this month", c.names(), []string{"much", "more", "door"})
 		if s, _ := b.Status(); !s.Spent || s.State != Waiting || !strings.Contains(s.LastError, "month") {
 			t.Errorf("status %+v", s)
 		}

@@ -155,3 +155,15 @@ func (u *Uploader) prepare(it *item, f *os.File) error {
 	}
 	return nil
 }
+
+// sleep waits for d and reports false when ctx ended it.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

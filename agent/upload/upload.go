@@ -288,15 +288,3 @@ func checkNames(typ, module, name string) error {
 	}
 	return checkName(name)
 }
-
-// sleep waits for d and reports false when ctx ended it.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
