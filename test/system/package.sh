@@ -20,7 +20,7 @@ await 15 "is online" online
 # While it fetches 8 MiB at 1 MiB/s and uploads
 sim offer --module display --version 1.1.0 --size 8MiB >/tmp/offered
 spoke-zone-agent ota check >/dev/null
-fetching() { [ "$(status | grep -oE '"bytes":[0-9]+' | cut -d: -f2)" -gt 1500000 ]; }
+fetching() { [ "$(status | grep -oE '"bytes":[0-9]+,"total"' | grep -oE '[0-9]+')" -gt 1500000 ]; }
 await 20 "is in the middle of a release" fetching
 for n in 1 2 3 4 5; do echo "before $n" >$spool/log/before-$n.log; done
 before=$(pid) kept=$(token)
