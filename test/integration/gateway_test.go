@@ -197,7 +197,7 @@ func (g *gateway) until(what string, holds func(local.Status) bool) local.Status
 
 func eventually(t *testing.T, what string, holds func() bool, last func() string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s; last seen: %s", what, last())
 		}

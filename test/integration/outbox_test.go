@@ -83,6 +83,9 @@ func TestNothingIsLostToRotationsAndToABrokerThatDies(t *testing.T) {
 		}
 		time.Sleep(pace)
 	}
+	// The session may be waiting for the broker it lost; the rotations go on until one was made by takeover.
+	eventually(t, "a rotation by takeover", func() bool { st, _ := s.Status(); return st.Takeovers > 0 },
+		func() string { st, _ := s.Status(); return fmt.Sprintf("%+v", st) })
 	close(published)
 	if err := work.Wait(); err != nil {
 		t.Fatal(err)
