@@ -3,7 +3,7 @@
 # shellcheck source=test/ota/lib.sh disable=SC2015 # bad counts, whichever of the two failed
 . /srv/ota/lib.sh
 set +u
-mkdir -p /work $conf && cd /work || exit 1
+mkdir -p /made $conf && cd /made || exit 1
 pack() { # pack VERSION BYTES
 	local tree=tree-$1
 	mkdir -p "$tree/DEBIAN" "$tree/opt/demo" "$tree/usr/lib/systemd/system" "$tree/etc"
@@ -29,7 +29,7 @@ pack 2.0 15000000
 printf 'PACKAGE=demo\nUNITS=demo.service\n' >$conf/display.conf
 check "demo 1.0 is installed by hand" dpkg -i demo_1.0.deb
 echo mine >/etc/demo.conf
-begin dpkg display /work/demo_2.0.deb
+begin dpkg display /made/demo_2.0.deb
 want 0 check "takes the package"
 want 22 probe "the previous version is installed"
 want 0 install "installs it"
@@ -42,7 +42,7 @@ bad=0
 declare -A met
 verbs=(install install commit rollback)
 for n in $(seq "$kills"); do
-	begin dpkg display /work/demo_2.0.deb
+	begin dpkg display /made/demo_2.0.deb
 	what=${verbs[n % 4]}
 	[ "$what" = install ] || verb install
 	[ "$what" = commit ] && most=60 || most=1400

@@ -6,7 +6,7 @@
 set +u
 for n in $(seq 0 31); do [ -b /dev/loop"$n" ] || mknod /dev/loop"$n" b 7 "$n"; done
 [ -c /dev/loop-control ] || mknod /dev/loop-control c 10 237
-mkdir -p /etc/rauc /data /work && cd /work || exit 1
+mkdir -p /etc/rauc /data /made && cd /made || exit 1
 
 truncate -s 64M /data/a.img /data/b.img
 A=$(losetup -f --show /data/a.img) && B=$(losetup -f --show /data/b.img) || { row "NOT RUN" "RAUC: no loop devices here"; exit 0; }
@@ -43,7 +43,7 @@ bootloader=custom
 statusfile=/data/rauc.status
 mountprefix=/run/rauc
 [keyring]
-path=/work/maker.pem
+path=/made/maker.pem
 [handlers]
 bootloader-custom-backend=/usr/local/bin/boot-backend
 [slot.rootfs.0]
@@ -78,14 +78,14 @@ start A
 check "RAUC $(rauc --version | cut -d ' ' -f 2) answers on D-Bus with two slots on loop devices" busctl get-property de.pengutronix.rauc / de.pengutronix.rauc.Installer Operation
 
 for bad in stranger damaged; do
-	begin rauc display /work/$bad.raucb
+	begin rauc display /made/$bad.raucb
 	want 30 check "refuses a bundle whose signature does not fit: $bad"
 	want 30 install "and does not install it"
 done
-begin rauc display /work/toaster.raucb
+begin rauc display /made/toaster.raucb
 want 32 check "refuses a bundle for another device"
 
-begin rauc display /work/good.raucb
+begin rauc display /made/good.raucb
 want 0 info "tells what it can"
 want 0 check "takes the signed bundle"
 want 22 probe "the previous version runs"
@@ -100,7 +100,7 @@ want 0 verify "it is the booted slot that RAUC wrote"
 want 0 commit "it is marked good"
 check "the bootloader knows" same good "$(cat /data/state.B)"
 
-begin rauc display /work/five.raucb
+begin rauc display /made/five.raucb
 want 10 install "the next one goes to slot A"
 machine_starts
 want 20 probe "it runs"
@@ -112,7 +112,7 @@ check "slot B runs again" same B "$(slot)"
 want 22 probe "the previous version runs"
 check "and is untouched" written "$B" 2
 
-begin rauc display /work/five.raucb
+begin rauc display /made/five.raucb
 want 10 install "staged"
 want 0 rollback "taken back before it was started"
 machine_starts
@@ -126,7 +126,7 @@ want 22 probe "the previous version runs"
 # A hook that is killed while RAUC's service writes: the service goes on, and the next probe tells.
 bad=0 seen=()
 for n in $(seq "$kills"); do
-	begin rauc display /work/five.raucb
+	begin rauc display /made/five.raucb
 	if [ "$(slot)" = A ]; then start B; fi
 	echo B >/data/primary
 	sed -i '/^\[slot.rootfs.0\]/,/^$/d' /data/rauc.status # as if A had never been written

@@ -4,7 +4,7 @@
 # shellcheck source=test/ota/lib.sh disable=SC2015 # bad counts, whichever of the two failed
 . /srv/ota/lib.sh
 set +u
-mkdir -p /data/a /data/b /work $conf && cd /work || exit 1
+mkdir -p /data/a /data/b /made $conf && cd /made || exit 1
 
 truncate -s 16k /data/env.0 /data/env.1
 printf '/data/env.0 0x0 0x4000\n/data/env.1 0x0 0x4000\n' >/etc/fw_env.config
@@ -55,17 +55,17 @@ swu 5.0 maker other-hardware.swu 9.9
 cp good.swu damaged.swu
 printf 'XXXX' | dd of=damaged.swu bs=1 seek=20000000 conv=notrunc status=none
 cat >/etc/swupdate.cfg <<'CONF'
-globals: { public-key-file = "/work/maker.pem"; bootloader = "uboot"; };
+globals: { public-key-file = "/made/maker.pem"; bootloader = "uboot"; };
 CONF
-printf 'RUNNING="cat /run/copy"\nROOT_A=a\nROOT_B=b\nKEY=/work/maker.pem\n' >$conf/display.conf
+printf 'RUNNING="cat /run/copy"\nROOT_A=a\nROOT_B=b\nKEY=/made/maker.pem\n' >$conf/display.conf
 echo 'application 1.0' >/data/a/app
 machine_starts
 
 for bad in stranger damaged other-hardware; do
-	begin swupdate display /work/$bad.swu
+	begin swupdate display /made/$bad.swu
 	want 30 check "refuses $bad.swu"
 done
-begin swupdate display /work/good.swu
+begin swupdate display /made/good.swu
 want 0 info "tells what it can"
 want 0 check "takes the signed file"
 check "and changed nothing" same 0 "$(fw_printenv -n ustate)"
@@ -80,7 +80,7 @@ want 0 commit "it stays"
 machine_starts
 check "and stays after another start" same "application 2.0" "$(version)"
 
-begin swupdate display /work/next.swu
+begin swupdate display /made/next.swu
 want 10 install "the next one goes to copy a"
 machine_starts
 check "it runs" same "a application 3.0" "$(running) $(version)"
@@ -90,7 +90,7 @@ check "copy b runs again" same "b application 2.0" "$(running) $(version)"
 want 22 probe "the previous version runs"
 want 0 rollback "once more, as after a cut"
 
-begin swupdate display /work/next.swu
+begin swupdate display /made/next.swu
 want 10 install "staged"
 want 0 rollback "taken back before it was started"
 machine_starts
@@ -104,7 +104,7 @@ want 22 probe "the previous version runs"
 
 bad=0 seen=()
 for n in $(seq "$kills"); do
-	begin swupdate display /work/next.swu
+	begin swupdate display /made/next.swu
 	rm -rf /data/a/*
 	cut_off install 400
 	verb probe
