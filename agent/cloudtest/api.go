@@ -73,10 +73,10 @@ func (c *Cloud) routes() *http.ServeMux {
 
 // ServeHTTP is the API.
 func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !c.begin() {
+	if !c.serving.Begin() {
 		panic(http.ErrAbortHandler)
 	}
-	defer c.handlers.Done()
+	defer c.serving.End()
 	c.mux.ServeHTTP(w, r)
 }
 

@@ -10,11 +10,9 @@
 package cloudtest
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -48,17 +46,15 @@ type Options struct {
 // A Cloud is one Spoke Zone. Its methods may be called at any time, from any
 // goroutine.
 type Cloud struct {
-	opt      Options
-	key      []byte // signs tokens
-	broker   Broker
-	mux      *http.ServeMux
-	done     chan struct{} // closed by Close
-	log      eventLog
-	handlers sync.WaitGroup // requests being answered, connections being served
-	memory   memory
+	opt     Options
+	key     []byte // signs tokens
+	broker  Broker
+	mux     *http.ServeMux
+	serving *host.Serving
+	log     eventLog
+	memory  memory
 
 	mu       sync.Mutex
-	closed   bool
 	offset   time.Duration
 	faults   *host.Rules
 	spoiler  *host.Spoiler
@@ -70,10 +66,8 @@ type Cloud struct {
 	releases map[int]*release
 	files    map[int]*DataFile
 	nextFile int
-	links    map[*Link]bool    // MQTT connections being served
-	conns    map[net.Conn]bool // HTTP connections, so that Drop finds them
+	links    map[*Link]bool // MQTT connections being served
 	addrs    Addrs
-	servers  []func()          // what Close must stop
 	cert     *host.Certificate // made when first needed
 	served   map[int]int64     // bytes of OTA files sent, by file
 	counts   map[string]int    // totals by kind of event
@@ -97,7 +91,7 @@ func New(opt Options) *Cloud {
 		opt:      opt,
 		key:      make([]byte, 32),
 		broker:   opt.Broker,
-		done:     make(chan struct{}),
+		serving:  host.NewServing(),
 		faults:   host.NewRules(Faults, Operations, opt.Seed, brokerFaults...),
 		devices:  map[int]*device{},
 		users:    map[string]*User{},
@@ -106,7 +100,6 @@ func New(opt Options) *Cloud {
 		files:    map[int]*DataFile{},
 		nextFile: 101,
 		links:    map[*Link]bool{},
-		conns:    map[net.Conn]bool{},
 		addrs:    memoryAddrs,
 		served:   map[int]int64{},
 		counts:   map[string]int{},
@@ -127,22 +120,13 @@ func orDefault[T comparable](v *T, def T) {
 
 // Close ends every connection and waits for all that the Cloud had started.
 func (c *Cloud) Close() {
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return
+	cut := func() {
+		c.Drop()
+		c.serving.Drop()
 	}
-	c.closed = true
-	close(c.done)
-	servers := c.servers
-	c.mu.Unlock()
-	for _, stop := range servers {
-		stop()
+	if c.serving.Close(cut) {
+		c.broker.Close()
 	}
-	c.Drop()
-	c.dropHTTP()
-	c.handlers.Wait()
-	c.broker.Close()
 }
 
 // Now is the time that the Cloud believes in.
@@ -200,30 +184,6 @@ func (c *Cloud) Intercept(answer func(http.ResponseWriter, *http.Request) bool) 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answer = answer
-}
-
-// begin counts one more handler, unless the Cloud is closed.
-func (c *Cloud) begin() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return false
-	}
-	c.handlers.Add(1)
-	return true
-}
-
-// pause waits for d and reports false when ctx or the Cloud ended first.
-func (c *Cloud) pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-	case <-c.done:
-	}
-	return false
 }
 
 // tail is as much of a token as anything may show.

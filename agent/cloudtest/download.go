@@ -56,10 +56,10 @@ func (c *Cloud) sign(path string) string {
 // ServeFiles is the other host, to which downloads are redirected. It wants no
 // token: one that arrives is an EventLeak.
 func (c *Cloud) ServeFiles(w http.ResponseWriter, r *http.Request) {
-	if !c.begin() {
+	if !c.serving.Begin() {
 		panic(http.ErrAbortHandler)
 	}
-	defer c.handlers.Done()
+	defer c.serving.End()
 	r = r.WithContext(context.WithValue(r.Context(), opKey{}, "files"))
 	if token := r.Header.Get("X-Access-Token") + r.Header.Get("Authorization"); token != "" {
 		c.record(Event{Kind: EventLeak, Op: "files", Path: r.URL.Path, Token: tail(token)})
@@ -195,7 +195,7 @@ func (b *body) write(p []byte) (sent int, err error) {
 		if b.rate > 0 {
 			part = p[:min(int64(len(p)), max(1, b.rate/10))]
 			wait := time.Duration(len(part)) * time.Second / time.Duration(b.rate)
-			if !b.c.pause(b.r.Context(), wait) {
+			if !b.c.serving.Pause(b.r.Context(), wait) {
 				return sent, context.Canceled
 			}
 		}

@@ -123,7 +123,7 @@ func (c *Cloud) WaitFor(ctx context.Context, seq int, match func(Event) bool) (E
 		case <-more:
 		case <-ctx.Done():
 			return Event{}, ctx.Err()
-		case <-c.done:
+		case <-c.serving.Done():
 			return Event{}, ErrClosed
 		}
 	}

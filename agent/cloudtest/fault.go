@@ -135,7 +135,7 @@ func (c *Cloud) Set(name Fault, s Switch) error {
 	switch {
 	case name == Unreachable && s.Certain() && !s.Limited():
 		c.Drop()
-		c.dropHTTP()
+		c.serving.Drop()
 	case name == Silent && s.Certain():
 		c.mute()
 	case name == KeepExpired:

@@ -63,10 +63,10 @@ func (l *Link) Refuse(code byte) {
 // ended.
 func (c *Cloud) ServeMQTT(conn net.Conn) {
 	defer conn.Close()
-	if !c.begin() {
+	if !c.serving.Begin() {
 		return
 	}
-	defer c.handlers.Done()
+	defer c.serving.End()
 	l := &Link{Conn: conn, c: c}
 	c.mu.Lock()
 	c.links[l] = true
@@ -74,7 +74,7 @@ func (c *Cloud) ServeMQTT(conn net.Conn) {
 	c.mu.Unlock()
 	defer c.forget(l)
 	select {
-	case <-c.done: // Close may have looked for links before this one was there
+	case <-c.serving.Done(): // Close may have looked for links before this one was there
 		return
 	default:
 	}

@@ -69,9 +69,9 @@ func (c *Cloud) Listen(l Listeners) (addrs Addrs, err error) {
 	c.mu.Lock()
 	c.addrs = addrs
 	c.mu.Unlock()
-	c.startHTTP(http.HandlerFunc(c.ServeHTTP), func(s *http.Server) error { return s.Serve(api) })
-	c.startHTTP(http.HandlerFunc(c.ServeFiles), func(s *http.Server) error { return s.Serve(files) })
-	c.run(func() { c.acceptMQTT(mqtt) }, func() { mqtt.Close() })
+	c.serving.HTTP(api, http.HandlerFunc(c.ServeHTTP))
+	c.serving.HTTP(files, http.HandlerFunc(c.ServeFiles))
+	c.serving.Run(func() { c.acceptMQTT(mqtt) }, func() { mqtt.Close() })
 	return addrs, nil
 }
 

@@ -4,12 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
-	"log"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -61,7 +57,7 @@ func (c *Cloud) DialContext(ctx context.Context, network, addr string) (net.Conn
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
 	select {
-	case <-c.done:
+	case <-c.serving.Done():
 		return nil, &net.OpError{Op: "dial", Net: network, Err: ErrClosed}
 	default:
 	}
@@ -103,63 +99,13 @@ func (c *Cloud) startMemory() {
 // pipeServer starts an HTTP server for connections in memory.
 func (c *Cloud) pipeServer(h http.Handler) func(net.Conn) {
 	l := host.NewPipeListener()
-	c.startHTTP(h, func(s *http.Server) error { return s.Serve(l) })
+	c.serving.HTTP(l, h)
 	return func(conn net.Conn) { l.Serve(conn) }
-}
-
-// startHTTP runs an HTTP server until Close, if that is still to come.
-func (c *Cloud) startHTTP(h http.Handler, serve func(*http.Server) error) {
-	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          log.New(io.Discard, "", 0), // scanners and aborted handshakes
-		ConnState:         c.connState,
-	}
-	c.run(func() { serve(server) }, func() { server.Close() })
-}
-
-// run runs a server, which stop makes return, until Close.
-func (c *Cloud) run(serve, stop func()) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		stop()
-		return
-	}
-	c.servers = append(c.servers, stop)
-	c.handlers.Go(serve)
 }
 
 // startMQTT serves one connection.
 func (c *Cloud) startMQTT(conn net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		host.Cut(conn)
-		return
-	}
-	c.handlers.Go(func() { c.ServeMQTT(conn) })
-}
-
-// connState keeps the set of HTTP connections, for which Close waits.
-func (c *Cloud) connState(conn net.Conn, state http.ConnState) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case state == http.StateNew:
-		c.conns[conn] = true
-		c.handlers.Add(1) // the server's own count keeps it above zero
-	case state == http.StateClosed && c.conns[conn]:
-		delete(c.conns, conn)
-		c.handlers.Done()
-	}
-}
-
-func (c *Cloud) dropHTTP() {
-	c.mu.Lock()
-	conns := slices.Collect(maps.Keys(c.conns))
-	c.mu.Unlock()
-	for _, conn := range conns {
+	if !c.serving.Go(func() { c.ServeMQTT(conn) }) {
 		host.Cut(conn)
 	}
 }

@@ -18,7 +18,7 @@ func operation(r *http.Request) string {
 // newSpoiler makes the faults of every cloud happen to c.
 func (c *Cloud) newSpoiler() *host.Spoiler {
 	return &host.Spoiler{
-		Rules: c.faults, Now: c.Now, Pause: c.pause,
+		Rules: c.faults, Now: c.Now, Pause: c.serving.Pause,
 		Note:   func(op string, name Fault) { c.record(Event{Kind: EventFault, Op: op, Why: string(name)}) },
 		Portal: func() string { return c.Addrs().Files + "/portal" },
 	}

@@ -9,8 +9,6 @@ package host
 import (
 	"context"
 	"fmt"
-	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -51,21 +49,17 @@ type Request struct {
 // A Host is one simulated cloud's. Its methods may be called at any time, from
 // any goroutine.
 type Host struct {
-	opt      Options
-	rules    *Rules
-	spoiler  *Spoiler
-	mux      *http.ServeMux
-	done     chan struct{} // closed by Close
-	handlers sync.WaitGroup
-	memory   *PipeListener
+	opt     Options
+	rules   *Rules
+	spoiler *Spoiler
+	mux     *http.ServeMux
+	serving *Serving
 
 	mu       sync.Mutex
-	closed   bool
+	memory   *PipeListener
 	offset   time.Duration
 	url      string
-	servers  []func()
 	cert     *Certificate
-	conns    map[net.Conn]bool
 	windows  map[string]window // closed rate limits, by operation; "" for all
 	counts   map[string]int
 	times    map[string]*Ring[time.Time] // by kind of event
@@ -80,11 +74,11 @@ type window struct{ from, until time.Time }
 func New(opt Options) *Host {
 	h := &Host{
 		opt: opt, rules: NewRules(append(slices.Clone(Common), opt.Faults...), opt.Operations, opt.Seed),
-		mux: http.NewServeMux(), done: make(chan struct{}), url: MemoryURL,
-		conns: map[net.Conn]bool{}, windows: map[string]window{}, counts: map[string]int{}, times: map[string]*Ring[time.Time]{},
+		mux: http.NewServeMux(), serving: NewServing(), url: MemoryURL,
+		windows: map[string]window{}, counts: map[string]int{}, times: map[string]*Ring[time.Time]{},
 	}
 	h.spoiler = &Spoiler{
-		Rules: h.rules, Now: h.Now, Pause: h.pause, Closed: h.CloseWindow,
+		Rules: h.rules, Now: h.Now, Pause: h.serving.Pause, Closed: h.CloseWindow,
 		Note:   func(op string, name Fault) { h.note(Event{Kind: KindFault, Op: op, Why: string(name)}) },
 		Portal: func() string { return "http://127.0.0.2/portal" },
 	}
@@ -101,14 +95,10 @@ func (h *Host) Handle(pattern, op string, f http.HandlerFunc) {
 
 // ServeHTTP is the cloud's API.
 func (h *Host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
+	if !h.serving.Begin() {
 		panic(http.ErrAbortHandler)
 	}
-	h.handlers.Add(1)
-	h.mu.Unlock()
-	defer h.handlers.Done()
+	defer h.serving.End()
 	h.mux.ServeHTTP(w, r)
 }
 
@@ -195,46 +185,11 @@ func (h *Host) Offset() time.Duration {
 	return h.offset
 }
 
-// pause waits for d and reports false when ctx or the Host ended first.
-func (h *Host) pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-	case <-h.done:
-	}
-	return false
-}
-
 // Close ends every connection and waits for all that the Host had started.
-func (h *Host) Close() {
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
-		return
-	}
-	h.closed = true
-	close(h.done)
-	servers := h.servers
-	h.mu.Unlock()
-	for _, stop := range servers {
-		stop()
-	}
-	h.Drop()
-	h.handlers.Wait()
-}
+func (h *Host) Close() { h.serving.Close(h.Drop) }
 
 // Drop cuts every connection.
-func (h *Host) Drop() {
-	h.mu.Lock()
-	conns := slices.Collect(maps.Keys(h.conns))
-	h.mu.Unlock()
-	for _, conn := range conns {
-		Cut(conn)
-	}
-}
+func (h *Host) Drop() { h.serving.Drop() }
 
 // Bearer returns the token of an Authorization header, empty if there is none.
 func Bearer(r *http.Request) string {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"strconv"
@@ -29,23 +27,31 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	if err := ctx.Err(); err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	h.mu.Lock()
-	if h.closed {
-		h.mu.Unlock()
+	memory := h.inMemory()
+	if memory == nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: connection refused", addr)}
 	}
-	if h.memory == nil {
-		h.memory = NewPipeListener()
-		h.start(h.memory)
-	}
-	memory := h.memory
-	h.mu.Unlock()
 	ours, theirs := net.Pipe()
 	if _, port, err := net.SplitHostPort(addr); err == nil && port == "443" {
 		ours = tls.Server(ours, h.certificate().Server())
 	}
 	memory.Serve(ours)
 	return theirs, nil
+}
+
+// inMemory is the listener for connections in memory, nil once the Host is
+// closed. It is made when it is first needed.
+func (h *Host) inMemory() *PipeListener {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.memory == nil {
+		h.memory = NewPipeListener()
+		h.serving.HTTP(h.memory, h)
+	}
+	if h.serving.Closed() {
+		return nil
+	}
+	return h.memory
 }
 
 // Client returns a client that finds the Host in memory and trusts it.
@@ -90,22 +96,10 @@ func Listen(addr, name string) (l net.Listener, place string, err error) {
 }
 
 // Until makes Close call stop.
-func (h *Host) Until(stop func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		stop()
-		return
-	}
-	h.servers = append(h.servers, stop)
-}
+func (h *Host) Until(stop func()) { h.serving.Until(stop) }
 
 // Closed reports whether Close has begun.
-func (h *Host) Closed() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.closed
-}
+func (h *Host) Closed() bool { return h.serving.Closed() }
 
 // Listen serves on addr, a free port of 127.0.0.1 if it is empty, until Close.
 // With settings it speaks TLS. Name, if not empty, stands in the place of the
@@ -123,37 +117,9 @@ func (h *Host) Listen(addr, name string, settings *tls.Config) (url string, err 
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
-		l.Close()
+	if !h.serving.HTTP(l, h) {
 		return "", fmt.Errorf("%s: listen on %s: closed", h.opt.Name, addr)
 	}
 	h.url = url
-	h.start(l)
 	return url, nil
-}
-
-// start serves HTTP on l until Close. The caller holds h.mu.
-func (h *Host) start(l net.Listener) {
-	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          log.New(io.Discard, "", 0), // scanners and aborted handshakes
-		ConnState:         h.connState,
-	}
-	h.servers = append(h.servers, func() { server.Close() })
-	h.handlers.Go(func() { server.Serve(l) })
-}
-
-// connState keeps the set of connections, for which Close waits.
-func (h *Host) connState(conn net.Conn, state http.ConnState) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	switch {
-	case state == http.StateNew:
-		h.conns[conn] = true
-		h.handlers.Add(1) // the server's own count keeps it above zero
-	case (state == http.StateClosed || state == http.StateHijacked) && h.conns[conn]:
-		delete(h.conns, conn)
-		h.handlers.Done()
-	}
 }
