@@ -20,17 +20,17 @@ const deviceID = 4711
 // cloud is the application behind nginx: it renews tokens, lists the release
 // and names its file, and takes data files.
 type cloud struct {
-	t        *testing.T
-	onRenew  func(old, token string) error // before the answer
-	released string                        // version on offer
+	t       *testing.T
+	onRenew func(old, token string) error // before the answer
 
-	mu      sync.Mutex
-	token   string // the newest
-	logins  []map[string]string
-	ranges  []string // of the requests for the file
-	created []map[string]string
-	uploads map[int][]byte
-	denied  int
+	mu       sync.Mutex
+	released string // version on offer, if any
+	token    string // the newest
+	logins   []map[string]string
+	ranges   []string // of the requests for the file
+	created  []map[string]string
+	uploads  map[int][]byte
+	denied   int
 }
 
 const tokenLife = 7 * 24 * time.Hour
@@ -103,10 +103,13 @@ func (c *cloud) login(w http.ResponseWriter, r *http.Request) {
 
 func (c *cloud) list(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
+	c.mu.Lock()
+	released := c.released
+	c.mu.Unlock()
 	files := []any{}
-	if q.Get("module") == "display" && q.Get("isActive") == "1" && q.Get("offset") == "0" {
+	if released != "" && q.Get("module") == "display" && q.Get("isActive") == "1" && q.Get("offset") == "0" {
 		files = append(files, map[string]any{
-			"id": "12", "modelId": 3, "moduleId": 5, "module": "display", "version": c.released,
+			"id": "12", "modelId": 3, "moduleId": 5, "module": "display", "version": released,
 			"fileLocation": "/bin", "isActive": true, "createdDate": "2026-11-01", "releaseNotes": nil,
 		})
 	}

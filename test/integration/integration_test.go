@@ -55,7 +55,7 @@ func TestGatewayAgainstMosquittoAndNginx(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Stop)
-	c := &cloud{t: t, token: factory, released: "1.1.0", uploads: map[int][]byte{}}
+	c := &cloud{t: t, token: factory, uploads: map[int][]byte{}}
 	c.onRenew = func(old, token string) error {
 		return broker.Admit(map[string]string{old: password, token: password, watcher: password})
 	}
@@ -94,6 +94,8 @@ func TestGatewayAgainstMosquittoAndNginx(t *testing.T) {
 		func() string { return logOf(t, broker) })
 
 	t.Run("the fetch survives kill -9", func(t *testing.T) {
+		c.seen(func() { c.released = "1.1.0" })
+		g.command("ota", "check", "display")
 		g.until("half of the file", func(s local.Status) bool { return len(s.OTA) == 1 && s.OTA[0].Bytes >= killAfter })
 		g.kill()
 		stored := partSize(t, g)
