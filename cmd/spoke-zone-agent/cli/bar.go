@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
+	"unicode/utf8"
 
-	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 )
 
@@ -16,12 +17,14 @@ const (
 	lineEvery = 30 * time.Second
 )
 
+const widestBar = 20
+
 // A bar shows how far a transfer is: drawn on a terminal, elsewhere as a line
 // for each tenth and at least every 30 s of progress.
 type bar struct {
 	out   *os.File
 	name  string
-	drawn *progressbar.ProgressBar // nil without a terminal
+	drawn bool // there is a terminal
 	tenth int64
 	last  time.Time // drawn or written
 
@@ -35,17 +38,7 @@ func isTerminal(w io.Writer) bool {
 }
 
 func (p *Program) newBar(name string) *bar {
-	b := &bar{out: p.Err, name: oneLine(name), tenth: -1}
-	if isTerminal(p.Err) && os.Getenv("TERM") != "dumb" {
-		b.drawn = progressbar.NewOptions64(1,
-			progressbar.OptionSetWriter(p.Err),
-			progressbar.OptionSetTheme(progressbar.ThemeASCII),
-			progressbar.OptionSetWidth(20),
-			progressbar.OptionSetPredictTime(false), // it counts what an earlier run has fetched
-			progressbar.OptionSetElapsedTime(false),
-		)
-	}
-	return b
+	return &bar{out: p.Err, name: oneLine(name), tenth: -1, drawn: moves(p.Err)}
 }
 
 // set shows that done of total bytes are there. It may be called as often as
@@ -55,7 +48,7 @@ func (b *bar) set(done, total int64) {
 	if b.start.IsZero() {
 		b.first, b.start = done, now
 	}
-	if b.drawn != nil {
+	if b.drawn {
 		if done == total || now.Sub(b.last) >= drawEvery {
 			b.last = now
 			b.draw(done, total, now)
@@ -68,12 +61,30 @@ func (b *bar) set(done, total int64) {
 	}
 }
 
+// draw writes the bar over the line before, cut to the terminal as wide as it
+// is now.
 func (b *bar) draw(done, total int64, now time.Time) {
-	if b.drawn.GetMax64() != total {
-		b.drawn.ChangeMax64(total)
+	columns, _ := terminalSize(b.out)
+	fmt.Fprint(b.out, "\r"+barLine(cutText(b.name, 12), b.pace(done, total, now), done, total, columns)+"\x1b[K")
+}
+
+// barLine is a name, how much of total is done, a bar and as many words of the
+// pace as a line of so many columns has room for. The last column stays empty:
+// what is written there makes some terminals begin a line.
+func barLine(name, pace string, done, total int64, columns int) string {
+	done = min(done, total)
+	width := int64(min(widestBar, columns/4))
+	full := width * done / total
+	line := fmt.Sprintf("%s %3d %% [%s%s]", name, 100*done/total, strings.Repeat("#", int(full)), strings.Repeat(" ", int(width-full)))
+	between := " "
+	for words := range strings.SplitSeq(pace, ", ") {
+		longer := line + between + words
+		if utf8.RuneCountInString(longer) >= columns {
+			break
+		}
+		line, between = longer, ", "
 	}
-	b.drawn.Describe(cutText(b.name, 12) + " " + b.pace(done, total, now))
-	_ = b.drawn.Set64(done) // a bar that cannot be drawn is no reason to stop
+	return cutRunes(line, max(columns-1, 0))
 }
 
 // pace tells how large a transfer is, how fast, and how long it will take yet.
@@ -93,7 +104,7 @@ func (b *bar) pace(done, total int64, now time.Time) string {
 
 // end leaves the bar where it is and the cursor below.
 func (b *bar) end() {
-	if b.drawn != nil && !b.start.IsZero() {
+	if b.drawn && !b.start.IsZero() {
 		fmt.Fprintln(b.out)
 	}
 }

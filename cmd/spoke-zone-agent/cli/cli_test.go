@@ -296,6 +296,29 @@ func TestProgressWithoutATerminalIsALineATenth(t *testing.T) {
 	}
 }
 
+func TestTheBarFitsTheTerminal(t *testing.T) {
+	const pace = "100.0 MiB, 2.0 MiB/s, 20 s left"
+	for _, tt := range []struct {
+		done    int64
+		columns int
+		want    string
+	}{
+		{45, 80, "display  45 % [#########           ] 100.0 MiB, 2.0 MiB/s, 20 s left"},
+		{100, 80, "display 100 % [####################] 100.0 MiB, 2.0 MiB/s, 20 s left"},
+		{170, 80, "display 100 % [####################] 100.0 MiB, 2.0 MiB/s, 20 s left"},
+		{0, 200, "display   0 % [                    ] 100.0 MiB, 2.0 MiB/s, 20 s left"},
+		{45, 50, "display  45 % [#####       ] 100.0 MiB, 2.0 MiB/s"},
+		{45, 40, "display  45 % [####      ] 100.0 MiB"},
+		{45, 20, "display  45 % [##  "},
+		{45, 1, ""},
+		{45, 0, ""},
+	} {
+		if got := barLine("display", pace, tt.done, 100, tt.columns); got != tt.want {
+			t.Errorf("%d of 100 in %d columns: got %q, want %q", tt.done, tt.columns, got, tt.want)
+		}
+	}
+}
+
 func TestTheBarTellsThePaceOfThisRun(t *testing.T) {
 	b := &bar{first: 40 << 20, start: noon}
 	for _, tt := range []struct {

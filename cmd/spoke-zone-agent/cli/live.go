@@ -203,8 +203,10 @@ func (p *Program) followLive(ctx context.Context) error {
 }
 
 // size is that of the terminal, or of the narrowest one.
-func (p *Program) size() (columns, rows int) {
-	if f, ok := p.Out.(*os.File); ok {
+func (p *Program) size() (columns, rows int) { return terminalSize(p.Out) }
+
+func terminalSize(w io.Writer) (columns, rows int) {
+	if f, ok := w.(*os.File); ok {
 		if columns, rows, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 {
 			return columns, rows
 		}
