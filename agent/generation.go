@@ -14,6 +14,7 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/api"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
+	"github.com/spoke-zone/spoke-zone-agent/agent/collect"
 	"github.com/spoke-zone/spoke-zone-agent/agent/command"
 	"github.com/spoke-zone/spoke-zone-agent/agent/deliver"
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
@@ -39,6 +40,7 @@ type generation struct {
 	versions *telemetry.Versions
 	updates  *ota.Manager
 	uploads  *upload.Uploader
+	collect  *collect.Collector
 	server   *local.Server
 
 	diagnostics *telemetry.Control
@@ -92,6 +94,7 @@ func (r *runner) assemble(s settings, number int) (*generation, error) {
 		return nil, err
 	}
 	g.uploads = g.newUploads()
+	g.collect = g.newCollector()
 	g.versions = &telemetry.Versions{
 		Every: c.Telemetry.VersionsInterval, Read: g.updates.Versions, Publish: g.publishVersions, Online: g.mayPublish,
 		Alive: func() { r.alive.Alive("versions", 5*time.Minute) }, Log: r.Log.With("task", "versions"),
@@ -109,6 +112,7 @@ func (g *generation) run(ctx context.Context, changed <-chan struct{}) error {
 		Task{"identity", watchIdentity},
 		Task{"accounts", g.optional("accounts", g.runAccounts)},
 		Task{"upload", g.optional("upload", g.uploads.Run)},
+		Task{"collect", g.optional("collect", g.collect.Run)},
 		Task{"local", g.optional("local API", g.server.Run)},
 		Task{"status line", g.statusLine},
 		Task{"network", g.watchNetwork},

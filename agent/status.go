@@ -38,6 +38,8 @@ func (g *generation) status() local.Status {
 	if !tok.Token.IsZero() && s.MQTT.ClientID == "" {
 		s.MQTT.ClientID = "spoke-zone-agent-" + cmp.Or(s.Identity.DeviceID, tok.Token.Tail())
 	}
+	collected, _ := g.collect.Status()
+	s.Upload.Collect = collectStatus(collected)
 	g.telemetryStatus(&s)
 	s.Problems = append(g.problems(tok, session, uploads, read.err), g.telemetryProblems(s)...)
 	return s
@@ -105,6 +107,11 @@ func (g *generation) problems(tok account.Status, session mqtt.Status, uploads u
 	add(uploads.IntakeError != "", "upload: no data files are taken: %s", uploads.IntakeError)
 	for _, s := range uploads.Skipped {
 		add(true, "spool file %s is not taken: %s", s.Path, s.Reason)
+	}
+	collected, _ := g.collect.Status()
+	for _, c := range collected.Sources {
+		add(c.Error != "", "collect %s: %s", c.Name, c.Error)
+		add(c.Lost > 0, "collect %s: %d bytes were gone before they were read", c.Name, c.Lost)
 	}
 	g.troubles.mu.Lock()
 	defer g.troubles.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -85,12 +86,14 @@ func loopback(host string) bool {
 var (
 	moduleKey   = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
 	commandName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
+	collectName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$`)
 	groupName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$`)
 	nmeaSource  = regexp.MustCompile(`^nmea:/[^@]+@[0-9]{3,7}$`)
 	timeSpan    = regexp.MustCompile(`^(\d\d:\d\d)-(\d\d:\d\d)$`)
 )
 
 const (
+	collectAllowed = "letters, digits and ._-, at most 64"
 	moduleAllowed  = "lowercase letters, digits and hyphens, at most 64"
 	commandAllowed = "letters, digits and ._- between slashes, at most 128"
 )
@@ -156,6 +159,22 @@ func checkBridgeFilter(s string) error {
 func checkBridgePrefix(s string) error {
 	if !bridgeWord.MatchString(s) || strings.ContainsAny(s, "+#") || strings.HasPrefix(s, "/") || !strings.HasSuffix(s, "/") {
 		return fmt.Errorf("%s is none", short(s))
+	}
+	return nil
+}
+
+// checkPattern wants an absolute path whose parts are what path.Match takes.
+func checkPattern(s string) error {
+	switch {
+	case !path.IsAbs(s) || path.Clean(s) != s || s == "/":
+		return fmt.Errorf("%s is no absolute path of files", short(s))
+	case len(s) > 1024 || !printable(s):
+		return fmt.Errorf("%s is too long or does not print", short(s))
+	}
+	for _, part := range strings.Split(s, "/") {
+		if _, err := path.Match(part, ""); err != nil {
+			return fmt.Errorf("%s is no pattern", short(s))
+		}
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type Config struct {
 	Modules     []Module // in the order of the files
 	Upload      Upload
 	UploadTypes []UploadType // in the order of the files
+	Collect     []Collect    // in the order of the files
 	Diagnostics Diagnostics
 	Commands    []Command // in the order of the files
 	Bridge      Bridge
@@ -142,6 +143,16 @@ func (c Config) UploadType(typ string) UploadType {
 	t := UploadType{Type: typ}
 	setDefaults(uploadSection+"TYPE", scope{upload: &t})
 	return t
+}
+
+// A Collect names log files whose lines become data files.
+type Collect struct {
+	Name   string
+	Files  []string // patterns of absolute paths
+	Type   string
+	Module string // key; may be empty
+	Every  time.Duration
+	Size   int64 // bytes
 }
 
 // Diagnostics bounds what the cloud may ask for.

@@ -305,6 +305,9 @@ func FuzzSettings(f *testing.F) {
 		for i := range r.config.UploadTypes {
 			again(t, scope{config: &r.config, upload: &r.config.UploadTypes[i]})
 		}
+		for i := range r.config.Collect {
+			again(t, scope{config: &r.config, collect: &r.config.Collect[i]})
+		}
 		again(t, scope{config: &r.config})
 	})
 }
@@ -313,7 +316,8 @@ func again(t *testing.T, s scope) {
 	for _, row := range table {
 		if strings.HasPrefix(row.Section, moduleSection) != (s.module != nil) ||
 			strings.HasPrefix(row.Section, commandSection) != (s.command != nil) ||
-			strings.HasPrefix(row.Section, uploadSection) != (s.upload != nil) {
+			strings.HasPrefix(row.Section, uploadSection) != (s.upload != nil) ||
+			strings.HasPrefix(row.Section, collectSection) != (s.collect != nil) {
 			continue
 		}
 		v := row.at(s)

@@ -158,6 +158,18 @@ func (r *reader) section(at place, name string) (known bool) {
 		}
 		return true
 	}
+	if key, ok := strings.CutPrefix(name, collectSection); ok {
+		if !collectName.MatchString(key) {
+			r.fault(at, title, short(key)+" is no name", collectAllowed)
+			return false
+		}
+		if r.collect(key) == nil {
+			r.config.Collect = append(r.config.Collect, Collect{Name: key})
+			setDefaults("collect.NAME", scope{collect: r.collect(key)})
+			r.seen[name] = at
+		}
+		return true
+	}
 	if len(keysOf(name)) == 0 {
 		r.fault(at, title, "is no section", sectionsAllowed())
 		return false
@@ -173,30 +185,6 @@ func setDefaults(section string, s scope) {
 	}
 }
 
-func (r *reader) module(key string) *Module {
-	i := slices.IndexFunc(r.config.Modules, func(m Module) bool { return m.Key == key })
-	if i < 0 {
-		return nil
-	}
-	return &r.config.Modules[i]
-}
-
-func (r *reader) command(name string) *Command {
-	i := slices.IndexFunc(r.config.Commands, func(c Command) bool { return c.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &r.config.Commands[i]
-}
-
-func (r *reader) uploadType(typ string) *UploadType {
-	i := slices.IndexFunc(r.config.UploadTypes, func(t UploadType) bool { return t.Type == typ })
-	if i < 0 {
-		return nil
-	}
-	return &r.config.UploadTypes[i]
-}
-
 func (r *reader) entry(at place, l line) {
 	name := l.section + "." + l.key
 	s := scope{config: &r.config}
@@ -207,6 +195,8 @@ func (r *reader) entry(at place, l line) {
 		section, s.command = "command.NAME", r.command(key)
 	} else if key, ok := strings.CutPrefix(section, uploadSection); ok {
 		section, s.upload = "upload.TYPE", r.uploadType(key)
+	} else if key, ok := strings.CutPrefix(section, collectSection); ok {
+		section, s.collect = "collect.NAME", r.collect(key)
 	}
 	i := slices.IndexFunc(table, func(row Setting) bool { return row.Section == section && row.Key == l.key })
 	if i < 0 {
@@ -250,6 +240,11 @@ func (r *reader) crossCheck() {
 		if len(m.VersionCommand) > 0 && m.VersionFile != "" {
 			name := moduleSection + m.Key
 			r.conflict(name+".version_command", name+".version_file", "both are set", "one of the two")
+		}
+	}
+	for _, c := range r.config.Collect {
+		if name := collectSection + c.Name; len(c.Files) == 0 {
+			r.fault(r.seen[name], "["+name+"]", "names no files", "files = /var/log/NAME.log")
 		}
 	}
 	if t := r.config.Token; t.Spread > t.RenewBefore {

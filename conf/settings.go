@@ -24,6 +24,7 @@ type scope struct {
 	module  *Module
 	command *Command
 	upload  *UploadType
+	collect *Collect
 
 	install *Install
 	rule    *InstallRule
@@ -33,6 +34,7 @@ const (
 	moduleSection  = "module."
 	commandSection = "command."
 	uploadSection  = "upload."
+	collectSection = "collect."
 
 	secondsToMonth = "1s to 30d"
 )
@@ -224,6 +226,22 @@ var table = []Setting{
 	{"upload.TYPE", "gzip", "no", "yes or no",
 		"Whether they are sent compressed, as NAME.gz.",
 		func(s scope) value { return boolValue{&s.upload.Gzip} }},
+
+	{"collect.NAME", "files", "", "absolute paths, with * ? and [] as in a shell, separated by spaces or commas",
+		"Log files that other programs write and rotate: each line written to them is sent once, in data files.",
+		func(s scope) value { return listValue{&s.collect.Files, checkPattern} }},
+	{"collect.NAME", "type", "log", "a type of data files",
+		"The type of these data files.",
+		func(s scope) value { return wordValue{&s.collect.Type, dataFileTypes} }},
+	{"collect.NAME", "module", "", "a module's key: " + moduleAllowed + ", or empty",
+		"The module that they belong to.",
+		func(s scope) value { return checked{textValue{&s.collect.Module, 64}, checkModuleKey} }},
+	{"collect.NAME", "interval", "5m", "1s to 1d",
+		"How long a line waits at the most before it is in a data file.",
+		func(s scope) value { return durationValue{&s.collect.Every, second, 24 * time.Hour} }},
+	{"collect.NAME", "size", "1MiB", "1KiB to 64MiB",
+		"How many bytes of a log wait at the most, looked at once a minute; also the most that a data file holds, unless a single line is longer.",
+		func(s scope) value { return boundedSize{sizeValue{p: &s.collect.Size, min: 1 << 10}, 64 << 20} }},
 
 	{"diagnostics", "min_interval", "10s", "1s to 1h",
 		"The shortest interval of diagnostics that the cloud may ask for.",

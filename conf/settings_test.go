@@ -129,6 +129,12 @@ max_bytes = 4MiB
 max_files = 100
 max_age   = 7d
 gzip      = yes
+[collect.app]
+files    = /var/log/app/*.log, "/var/log/with space.log"
+type     = txt
+module   = display
+interval = 1m
+size     = 64MiB
 [diagnostics]
 min_interval = 1m
 module = can-controller1
@@ -172,6 +178,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		},
 		Upload:      Upload{2 << 20, 64 << 20, 1 << 20, 64 << 10, 1 << 30},
 		UploadTypes: []UploadType{{"debug", 4 << 20, 100, 7 * 24 * time.Hour, true}},
+		Collect:     []Collect{{"app", []string{"/var/log/app/*.log", "/var/log/with space.log"}, "txt", "display", time.Minute, 64 << 20}},
 		Diagnostics: Diagnostics{time.Minute, "can-controller1"},
 		Commands: []Command{
 			{"reboot", []string{"/sbin/reboot", `in "a" while`, "a b"}, 5 * time.Minute, "run"},
@@ -201,14 +208,14 @@ func TestSettingsReadWhatTheyPrint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := Config{Modules: make([]Module, 2), Commands: make([]Command, 2), UploadTypes: []UploadType{{Type: c.UploadTypes[0].Type}}}
+	again := Config{Modules: make([]Module, 2), Commands: make([]Command, 2), UploadTypes: []UploadType{{Type: c.UploadTypes[0].Type}}, Collect: []Collect{{Name: c.Collect[0].Name}}}
 	for i := range c.Modules {
 		again.Modules[i].Key, again.Commands[i].Name = c.Modules[i].Key, c.Commands[i].Name
 	}
 	for _, s := range table {
 		for i := range c.Modules {
-			from := s.at(scope{config: &c, module: &c.Modules[i], command: &c.Commands[i], upload: &c.UploadTypes[0]})
-			to := s.at(scope{config: &again, module: &again.Modules[i], command: &again.Commands[i], upload: &again.UploadTypes[0]})
+			from := s.at(scope{config: &c, module: &c.Modules[i], command: &c.Commands[i], upload: &c.UploadTypes[0], collect: &c.Collect[0]})
+			to := s.at(scope{config: &again, module: &again.Modules[i], command: &again.Commands[i], upload: &again.UploadTypes[0], collect: &again.Collect[0]})
 			if err := to.parse(from.text()); err != nil {
 				t.Errorf("%s.%s prints %q: %v", s.Section, s.Key, from.text(), err)
 			}
@@ -275,12 +282,12 @@ max_file = 1MB
 	}
 	dir := filepath.Dir(path) + "/"
 	got := strings.ReplaceAll(err.Error(), dir, "")
-	want := `agent.conf:1: stray: stands before any section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, upload.TYPE, diagnostics, command.NAME, bridge, local, log)
+	want := `agent.conf:1: stray: stands before any section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, upload.TYPE, collect.NAME, diagnostics, command.NAME, bridge, local, log)
 agent.conf:3: cloud.url: http:// would send the token to api.spoke.zone in the clear (https://HOST[:PORT][/PATH]; http:// to a loopback address)
 agent.conf:4: cloud.timeout: "5" lacks a unit: ms, s, m, h or d (1s to 10m)
 agent.conf:5: cloud.tiemout: is no setting (url, ca_file, timeout)
 agent.conf:6: "nonsense" is no setting ([section], or key = value)
-agent.conf:7: [modul.x]: is no section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, upload.TYPE, diagnostics, command.NAME, bridge, local, log)
+agent.conf:7: [modul.x]: is no section (paths, identity, cloud, token, mqtt, outbox, telemetry, ota, module.KEY, upload, upload.TYPE, collect.NAME, diagnostics, command.NAME, bridge, local, log)
 agent.conf:10: mqtt.keep_alive: 1s is below 5s (5s to 20m, whole seconds)
 agent.conf:11: mqtt.session: "dirty" is none of the words (persistent or clean)
 agent.conf:12: [module.Display]: "Display" is no key of a module (lowercase letters, digits and hyphens, at most 64)
@@ -481,7 +488,7 @@ func TestShippedFileIsDefaultAndSoIsEachSettingInIt(t *testing.T) {
 	}
 	setting := regexp.MustCompile(`(?m)^#(\[|\w+ =)`)
 	src := setting.ReplaceAllString(Render(), "$1")
-	src = strings.NewReplacer("[module.KEY]", "[module.key]", "[upload.TYPE]", "[upload.log]").Replace(src)
+	src = strings.NewReplacer("[module.KEY]", "[module.key]", "[upload.TYPE]", "[upload.log]", "\nfiles =\n", "\nfiles = /var/log/app.log\n").Replace(src)
 	c, err = Load(write(t, "agent.conf", src))
 	if err != nil {
 		t.Fatal(err)
@@ -490,6 +497,7 @@ func TestShippedFileIsDefaultAndSoIsEachSettingInIt(t *testing.T) {
 	want.Modules = []Module{{Key: "key", Policy: "notify"}}
 	want.Commands = []Command{{Name: "NAME", Timeout: time.Minute, Retained: "ignore"}}
 	want.UploadTypes = []UploadType{Default().UploadType("log")}
+	want.Collect = []Collect{{"NAME", []string{"/var/log/app.log"}, "log", "", 5 * time.Minute, 1 << 20}}
 	if !c.Equal(want) {
 		t.Errorf("got\n%+v\nwant\n%+v", c, want)
 	}
@@ -522,7 +530,7 @@ func TestSettingsAreComplete(t *testing.T) {
 	// Each field of a Config but the names of sections has a setting.
 	count := func(v any) int { return reflect.TypeOf(v).NumField() }
 	fields := count(Paths{}) + count(Identity{}) + count(Cloud{}) + count(Token{}) + count(MQTT{}) + count(Outbox{}) +
-		count(Telemetry{}) + count(OTA{}) + count(Module{}) - 1 + count(Upload{}) + count(UploadType{}) - 1 + count(Diagnostics{}) +
+		count(Telemetry{}) + count(OTA{}) + count(Module{}) - 1 + count(Upload{}) + count(UploadType{}) - 1 + count(Collect{}) - 1 + count(Diagnostics{}) +
 		count(Command{}) - 1 + count(Bridge{}) + count(Local{}) + count(Log{})
 	if fields != len(all) {
 		t.Errorf("%d fields, %d settings", fields, len(all))

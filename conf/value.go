@@ -155,6 +155,19 @@ func (v sizeValue) parse(s string) error {
 	return nil
 }
 
+// A boundedSize is a size that has a greatest value of its own.
+type boundedSize struct {
+	sizeValue
+	max int64
+}
+
+func (v boundedSize) parse(s string) error {
+	if n, err := parseSize(s); err == nil && n > v.max {
+		return fmt.Errorf("%s is above %s", s, formatSize(v.max))
+	}
+	return v.sizeValue.parse(s)
+}
+
 type wordValue struct {
 	p     *string
 	words []string

@@ -65,6 +65,7 @@ func Metrics(s Status, now time.Time) []byte {
 	m.counter("upload_quarantined_total", "Data files set aside since the start.", float64(s.Upload.Quarantined))
 	m.counter("upload_dropped_total", "Data files dropped for want of room or as too old since the start.", float64(s.Upload.Dropped))
 	m.uploads(s.Upload)
+	m.collected(s.Upload.Collect)
 	m.gauge("clock_offset_seconds", "How far the cloud's clock is ahead of the system's.", s.Clock.ServerOffset)
 	m.gauge("clock_learned", "1 once the cloud's clock has been heard since the boot.", truth(s.Clock.Source == "server"))
 	m.gauge("settings_generation", "Counts up with each change of the settings in force.", float64(s.Settings.Generation))
@@ -84,6 +85,28 @@ func (m *metricsText) uploads(u Upload) {
 	}
 	for _, t := range u.Types {
 		m.counter("upload_type_dropped_total", "Data files of a type dropped since the start.", float64(t.Dropped), "type", t.Type)
+	}
+}
+
+// collected writes what there is to tell of the log files that are followed.
+func (m *metricsText) collected(all []Collected) {
+	for _, c := range all {
+		m.gauge("collect_files", "Log files of a section of the settings that are followed.", float64(c.Files), "name", c.Name)
+	}
+	for _, c := range all {
+		m.gauge("collect_bytes_behind", "Their bytes that are in no data file yet.", float64(c.BytesBehind), "name", c.Name)
+	}
+	for _, c := range all {
+		m.gauge("collect_failed", "1 while some of them cannot be followed.", truth(c.Error != ""), "name", c.Name)
+	}
+	for _, c := range all {
+		m.counter("collect_data_files_total", "Data files made of them since the start.", float64(c.DataFiles), "name", c.Name)
+	}
+	for _, c := range all {
+		m.counter("collect_truncated_total", "Files found shortened since the start.", float64(c.Truncated), "name", c.Name)
+	}
+	for _, c := range all {
+		m.counter("collect_lost_bytes_total", "Bytes gone before they were read since the start.", float64(c.BytesLost), "name", c.Name)
 	}
 }
 

@@ -163,6 +163,20 @@ type Upload struct {
 
 	Types []UploadType `json:"types,omitempty"` // most important first
 	Spent bool         `json:"spent,omitempty"` // the month's bytes keep files waiting
+
+	Collect []Collected `json:"collect,omitempty"` // in the order of the settings
+}
+
+// Collected tells of the log files that one section of the settings names.
+type Collected struct {
+	Name        string `json:"name"`
+	Type        string `json:"type"`
+	Files       int    `json:"files"`        // that are followed
+	BytesBehind int64  `json:"bytes_behind"` // that are in no data file yet
+	DataFiles   int64  `json:"data_files"`   // made since the start
+	Truncated   int64  `json:"truncated"`    // files that were found shortened, or other than they were
+	BytesLost   int64  `json:"bytes_lost"`   // seen, and gone before they were read
+	Error       string `json:"error,omitempty"`
 }
 
 // UploadType tells how the data files of one type are.

@@ -33,14 +33,15 @@ func (u *Uploader) take(ctx context.Context, c candidate) error {
 	if identify(&st) != c.id || beingWritten(f) {
 		return errOpen
 	}
-	if err := u.room(st.Size, c.typ); err != nil {
-		return err
-	}
 	added, dated := u.Now()
 	rec := record{
-		Seq: u.spool.number(), Type: c.typ, Module: c.module, Name: c.name,
+		Type: c.typ, Module: c.module, Name: c.name,
 		Size: st.Size, MTime: st.Mtim.Nano(), Added: added, Dated: dated,
 	}
+	if err := u.room(&rec); err != nil {
+		return err
+	}
+	rec.Seq = u.spool.number()
 	if err := u.spool.save(&rec); err != nil {
 		return err
 	}

@@ -10,9 +10,10 @@ import (
 // others need of it is held under the spool's mutex.
 type item struct {
 	record
-	held  bool  // it is being sent or has been announced: not to be dropped
-	bytes int64 // Size, as counted
-	gone  bool  // it has been taken out of the list
+	held   bool  // it is being sent or has been announced: not to be dropped
+	staged bool  // it waits for its release: not to be sent, and not to be dropped
+	bytes  int64 // Size, as counted
+	gone   bool  // it has been taken out of the list
 
 	attempt  int       // failures in a row
 	notUntil time.Time // of the next attempt
@@ -30,6 +31,7 @@ func (s *spool) insert(rec record) {
 	it := &item{record: rec, held: rec.announced(), bytes: rec.Size}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	it.staged = s.isStaged(rec.Seq)
 	i, _ := slices.BinarySearchFunc(s.items, rec.Seq, func(it *item, seq uint64) int {
 		return int(int64(it.Seq) - int64(seq))
 	})
@@ -75,7 +77,7 @@ func (s *spool) pick(now, gate time.Time, barred func(typ string) bool) (*item, 
 	wait := time.Duration(-1)
 	hurry := s.bytes > behind && s.smalls < turns
 	for _, it := range s.items {
-		if barred(it.Type) {
+		if it.staged || barred(it.Type) {
 			continue
 		}
 		at := it.notUntil

@@ -62,7 +62,7 @@ func (s *spool) evict(need int64, typ string) (victims []*item, ok bool) {
 			if over <= 0 && many <= 0 {
 				break
 			}
-			if it.Type == from && !it.held && !gone[it] {
+			if it.Type == from && !it.held && !it.staged && !gone[it] {
 				gone[it] = true
 				victims = append(victims, it)
 				over -= it.bytes
@@ -140,7 +140,7 @@ func (s *spool) expire(now time.Time) (victims []*item) {
 				it.dated = it.Added
 			}
 		}
-		if !it.held && now.Sub(it.dated) > age {
+		if !it.held && !it.staged && now.Sub(it.dated) > age {
 			victims = append(victims, it)
 		}
 	}

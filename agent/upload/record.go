@@ -21,7 +21,8 @@ type record struct {
 	Size   int64     `json:"size"`
 	MTime  int64     `json:"mtime,omitempty"` // of the data, in nanoseconds
 	Added  time.Time `json:"added"`
-	Dated  bool      `json:"dated,omitempty"` // Added is of a clock that was right
+	Dated  bool      `json:"dated,omitempty"`  // Added is of a clock that was right
+	Origin string    `json:"origin,omitempty"` // of what was staged: its reader's word on where it is from
 
 	// Copying says that the drop box is on another file system: until the data
 	// is here in full it is there as takenName(Seq).
@@ -36,7 +37,10 @@ type record struct {
 	Renewed bool   `json:"renewed,omitempty"` // the cloud did not take the first ID
 }
 
-var errRecord = errors.New("record makes no sense")
+var (
+	errRecord = errors.New("record makes no sense")
+	errOrigin = errors.New("origin is empty or too long")
+)
 
 // check refuses a record that this package has not written.
 func (r *record) check(seq uint64) error {
@@ -45,7 +49,7 @@ func (r *record) check(seq uint64) error {
 		r.Offset < 0, r.Offset > r.Size, r.Part < 0,
 		r.ID != "" && (r.End <= r.Offset || r.End > r.Size),
 		r.ID == "" && r.End != 0,
-		len(r.ID) > maxID:
+		len(r.ID) > maxID, len(r.Origin) > maxOrigin:
 		return errRecord
 	}
 	return nil

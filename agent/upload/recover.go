@@ -34,6 +34,7 @@ func (s *spool) open() (orphans int, err error) {
 	}
 	s.mu.Lock()
 	s.items, s.bytes, s.counts, s.pending = nil, 0, map[string]count{}, map[uint64]record{}
+	s.origins = map[string]string{}
 	s.mu.Unlock()
 	found := map[uint64]bool{}
 	for _, name := range slices.Concat(names, bad) {
@@ -105,6 +106,7 @@ func (s *spool) restore(seq uint64) (orphan bool, err error) {
 	case err == nil && (data || rec.Copying):
 		// Intake completes it: it may have been cut short on its way in.
 		s.pending[seq] = rec
+		s.stage(&rec)
 		return false, nil
 	case err == nil, !data:
 		return false, s.erase(seq) // dealt with, or never begun

@@ -71,7 +71,7 @@ func (u *Uploader) afford() (barred func(typ string) bool, spent time.Duration) 
 func (u *Uploader) resting(wait, spent time.Duration) time.Duration {
 	n, _, _ := u.spool.size()
 	switch {
-	case n == 0:
+	case n == 0 || wait < 0 && u.spool.staging(): // nothing, or nothing that is released
 		u.note(func(s *Status) { s.Spent = false; s.idle() })
 		u.Alive(0)
 		return -1

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/lineend"
 )
 
 // What the service's types hold on a Linux device is documented nowhere, and
@@ -33,33 +35,11 @@ func cut(f io.ReaderAt, off, size, limit int64) (int64, error) {
 	if size-off <= limit {
 		return size, nil
 	}
-	for end := off + limit; end > off; {
-		start := max(off, end-sampleSize)
-		block, err := readBlock(f, start, end)
-		if err != nil {
-			return 0, err
-		}
-		if i := bytes.LastIndexByte(block, '\n'); i >= 0 {
-			return start + int64(i) + 1, nil
-		}
-		end = start
+	if end, ok, err := lineend.Last(f, off, off+limit); ok || err != nil {
+		return end, err
 	}
-	for start := off + limit; start < size; start += sampleSize {
-		block, err := readBlock(f, start, min(start+sampleSize, size))
-		if err != nil {
-			return 0, err
-		}
-		if i := bytes.IndexByte(block, '\n'); i >= 0 {
-			return start + int64(i) + 1, nil
-		}
+	if end, ok, err := lineend.Next(f, off+limit, size); ok || err != nil {
+		return end, err
 	}
 	return size, nil
-}
-
-func readBlock(f io.ReaderAt, start, end int64) ([]byte, error) {
-	block := make([]byte, end-start)
-	if _, err := f.ReadAt(block, start); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return block, nil
 }

@@ -31,8 +31,9 @@ type spool struct {
 	bytes     int64   // of items
 	counts    map[string]count
 	quotas    map[string]Quota
-	smalls    int   // files that went ahead of large ones in a row
-	receiving int64 // bytes of files that are still arriving
+	smalls    int               // files that went ahead of large ones in a row
+	receiving int64             // bytes of files that are still arriving
+	origins   map[string]string // of the staged items, by id
 
 	// pending are records whose data may still be in the drop box. Only intake
 	// touches them.
@@ -122,6 +123,7 @@ func (s *spool) adopt(rec record, tmp string) (record, error) {
 		_ = s.erase(rec.Seq)
 		return rec, err
 	}
+	s.stage(&rec)
 	s.insert(rec)
 	return rec, nil
 }

@@ -191,7 +191,7 @@ func (u *Uploader) adopt(rec record, tmp string) (Item, error) {
 	if rec.Size == 0 {
 		return Item{}, ErrEmpty
 	}
-	if err := u.room(rec.Size, rec.Type); err != nil {
+	if err := u.room(&rec); err != nil {
 		return Item{}, err
 	}
 	rec, err := u.spool.adopt(rec, tmp)
@@ -202,9 +202,15 @@ func (u *Uploader) adopt(rec record, tmp string) (Item, error) {
 	return rec.item(), nil
 }
 
-// room makes room for size bytes of a file of type typ.
-func (u *Uploader) room(size int64, typ string) error {
-	victims, ok := u.spool.evict(size, typ)
+// room makes room for the file of rec, unless that can wait where it is.
+func (u *Uploader) room(rec *record) error {
+	if rec.Origin != "" {
+		if !u.spool.fits(rec.Size, rec.Type) {
+			return ErrFull
+		}
+		return nil
+	}
+	victims, ok := u.spool.evict(rec.Size, rec.Type)
 	u.dropped(victims, ErrFull)
 	if !ok {
 		return ErrFull

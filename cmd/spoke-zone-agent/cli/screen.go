@@ -200,6 +200,10 @@ func (p *page) uploads(u local.Upload) {
 	p.row("  sending", u.InFlight)
 	p.at("  next try", u.NextTry)
 	p.row("  error", u.Error)
+	for _, c := range u.Collect {
+		p.row("  from logs", fmt.Sprintf("%s: %s, %s behind", c.Name, countOf(c.Files, "file"), bytesText(c.BytesBehind)))
+		p.row("  error", c.Error)
+	}
 }
 
 func (p *page) clock(c local.Clock) {

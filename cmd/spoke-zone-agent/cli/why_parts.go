@@ -109,7 +109,19 @@ func whyUpload(s local.Status, now time.Time) []string {
 	t.next(u.NextTry, "")
 	t.say(u.Quarantined > 0, "%s set aside, each with its reason beside it in quarantine under the state directory", were(int(u.Quarantined), "file"))
 	t.say(u.Dropped > 0, "%s lost because the spool was full: see upload.max_spool in the settings", were(int(u.Dropped), "file"))
+	for _, c := range u.Collect {
+		t.say(true, "Of the logs of %s %s %s followed; %s made of them since the start, and %s wait to be", c.Name, countOf(c.Files, "file"), is(c.Files), were(int(c.DataFiles), "data file"), bytesText(c.BytesBehind))
+		t.say(c.Error != "", "Not all of these can be followed: %s", c.Error)
+		t.say(c.BytesLost > 0, "%s of them were gone before they were read: rotate them less often, keep what was rotated longer, or lower collect.%s.interval", bytesText(c.BytesLost), c.Name)
+	}
 	return t.said
+}
+
+func is(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
 }
 
 func have(n int) string {

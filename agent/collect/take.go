@@ -1,0 +1,207 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/lineend"
+)
+
+const (
+	maxLine   = 16 << 20 // bytes of a line that is still waited for
+	maxStaged = 16       // data files between two savings of the positions
+)
+
+// pass looks at all files and takes of them what is due. It returns how long
+// until there may be more.
+func (c *Collector) pass(ctx context.Context, now time.Time, w notifier) time.Duration {
+	for _, s := range c.sources {
+		s.Error = ""
+	}
+	wait := lookMost
+	for i := range c.Sources {
+		wait = min(wait, c.source(ctx, &c.Sources[i], now, w))
+	}
+	w.settle()
+	c.count()
+	return max(wait, lookSoon)
+}
+
+// source is a pass of one source.
+func (c *Collector) source(ctx context.Context, s *Source, now time.Time, w notifier) time.Duration {
+	v := c.see(s, w)
+	defer v.close()
+	c.check(v, now)
+	c.discover(v)
+	if !c.saved || len(c.unreleased) > 0 { // before anything depends on it
+		if err := c.release(); err != nil {
+			c.trouble(s, c.State, err)
+			return lookMost
+		}
+	}
+	return c.collect(ctx, v, now)
+}
+
+// collect makes data files of what is due of a source, and returns when more
+// will be.
+func (c *Collector) collect(ctx context.Context, v *view, now time.Time) time.Duration {
+	due := !now.Before(c.due[v.Name])
+	if due {
+		c.due[v.Name] = now.Add(v.Every)
+	}
+	rotated := 0
+	for _, f := range c.state.Files {
+		if f.f != nil && !f.current {
+			rotated++
+		}
+	}
+	for _, f := range slices.Clone(c.state.Files) {
+		if f.Source != v.Name || ctx.Err() != nil {
+			continue
+		}
+		gone, crowd := !f.listed && f.f != nil, !f.current && rotated >= maxGone
+		if !due && !gone && !crowd && f.Size-f.Pos < v.Size {
+			continue
+		}
+		if err := c.take(ctx, v, f); err != nil && ctx.Err() == nil {
+			c.trouble(v.Source, f.Path, err)
+			c.due[v.Name] = now.Add(min(v.Every, lookMost))
+			break
+		}
+	}
+	if len(c.unreleased) > 0 {
+		if err := c.release(); err != nil {
+			c.trouble(v.Source, c.State, err)
+		}
+	}
+	return c.due[v.Name].Sub(now)
+}
+
+// release makes durable how far the files are read, and lets go what was staged.
+func (c *Collector) release() error {
+	if err := c.save(); err != nil {
+		return err
+	}
+	c.Queue.Release(c.unreleased...)
+	c.unreleased = nil
+	return nil
+}
+
+// take stages what there is of f in whole lines.
+func (c *Collector) take(ctx context.Context, v *view, f *file) error {
+	at, listed := v.byNode[inode{f.Dev, f.Ino}]
+	if f.Pos == f.Size || f.f == nil && !listed {
+		return nil
+	}
+	h, _, done, err := c.use(f, &at)
+	if err != nil {
+		return err
+	}
+	defer done()
+	for f.Pos < f.Size {
+		end, err := f.cut(h, v.Size)
+		if err != nil || end == 0 {
+			return err
+		}
+		after := file{mark: f.mark, Source: f.Source, Path: f.Path, MTime: f.MTime, Order: f.Order}
+		after.Pos = end
+		o := origin{c.number(), after}
+		part := &exactly{io.NewSectionReader(h, f.Pos, end-f.Pos), end - f.Pos}
+		id, err := c.Queue.Stage(ctx, v.Type, v.Module, dataName(path.Base(f.Path), o.N), o.String(), part)
+		if err != nil {
+			return err
+		}
+		// Only what is still the same file afterwards was one during the reading.
+		var st unix.Stat_t
+		same := false
+		if err = unix.Fstat(int(h.Fd()), &st); err == nil {
+			same, err = f.grown(h, st.Size)
+		}
+		if !same || err != nil {
+			return errors.Join(err, c.Queue.Discard(id))
+		}
+		f.Pos = end
+		c.sources[v.Name].Collected++
+		if c.unreleased = append(c.unreleased, id); len(c.unreleased) >= maxStaged {
+			if err := c.release(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// cut returns where the next data file of f ends, not more than limit bytes
+// from its position if a line ends there; 0 if there is no whole line yet.
+func (f *file) cut(h io.ReaderAt, limit int64) (int64, error) {
+	to := min(f.Pos+limit, f.Size)
+	end, ok, err := lineend.Last(h, f.Pos, to)
+	if !ok && err == nil {
+		end, ok, err = lineend.Next(h, to, min(f.Size, f.Pos+maxLine))
+	}
+	switch {
+	case err != nil:
+		return 0, err
+	case ok:
+		return end, nil
+	case f.Size-f.Pos >= maxLine:
+		return f.Pos + maxLine, nil
+	case f.over:
+		return f.Size, nil
+	}
+	return 0, nil
+}
+
+// dataName is the name of the n-th data file, of a file called base: in the
+// order of their names they are in the order of their lines.
+func dataName(base string, n uint64) string {
+	if i := strings.IndexFunc(base, func(r rune) bool { return r == '.' || r == '-' }); i > 0 {
+		for ; i < len(base); i++ {
+			if counted(base[i:]) {
+				base = base[:i] // app.log.1 is a part of app.log
+				break
+			}
+		}
+	}
+	ext := path.Ext(base)
+	if ext == base {
+		ext = ""
+	}
+	return fmt.Sprintf("%s.%010d%s", base[:len(base)-len(ext)], n, ext)
+}
+
+// exactly is a reader of n bytes, neither more nor less.
+type exactly struct {
+	r io.Reader
+	n int64
+}
+
+func (e *exactly) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	if e.n -= int64(n); err == io.EOF && e.n > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// count publishes how things are.
+func (c *Collector) count() {
+	for _, s := range c.sources {
+		s.Files, s.Behind = 0, 0
+	}
+	for _, f := range c.state.Files {
+		if s := c.sources[f.Source]; s != nil && (f.listed || f.f != nil) {
+			s.Files++
+			s.Behind += f.Size - f.Pos
+		}
+	}
+	c.publish()
+}
