@@ -22,6 +22,7 @@ const deviceID = 4711
 type cloud struct {
 	t       *testing.T
 	onRenew func(old, token string) error // before the answer
+	ready   <-chan struct{}               // no answer to a login before it is closed; nil: at once
 
 	mu       sync.Mutex
 	released string // version on offer, if any
@@ -86,6 +87,13 @@ func (c *cloud) login(w http.ResponseWriter, r *http.Request) {
 		c.answer(w, http.StatusBadRequest, map[string]string{"message": err.Error()})
 		return
 	}
+	if c.ready != nil {
+		select {
+		case <-c.ready:
+		case <-r.Context().Done(): // nobody waits for the answer
+			return
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.logins = append(c.logins, in)
@@ -116,11 +124,15 @@ func (c *cloud) list(w http.ResponseWriter, r *http.Request) {
 	c.answer(w, http.StatusOK, files)
 }
 
-// file lets nginx send the contents: Range and validators are its own.
+// file lets nginx send the contents: Range and validators are its own. What is
+// asked for from its beginning hardly comes on after 8 MiB of it.
 func (c *cloud) file(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	c.ranges = append(c.ranges, r.Header.Get("Range"))
 	c.mu.Unlock()
+	if r.Header.Get("Range") == "" {
+		w.Header().Set("X-Accel-Limit-Rate", "1024")
+	}
 	w.Header().Set("X-Accel-Redirect", "/named/firmware.bin")
 }
 

@@ -48,14 +48,15 @@ func TestGatewayAgainstMosquittoAndNginx(t *testing.T) {
 	}
 
 	// The factory's token is outside the renewal window at first and slides
-	// into it while the agent runs.
+	// into it while the agent runs, which gets its new token when it was seen at work.
 	factory := newToken(12*time.Hour + 15*time.Second)
 	broker, err := peers.StartMosquitto(dir, certs, map[string]string{factory: password, watcher: password})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(broker.Stop)
-	c := &cloud{t: t, token: factory, uploads: map[int][]byte{}}
+	seen := make(chan struct{})
+	c := &cloud{t: t, token: factory, uploads: map[int][]byte{}, ready: seen}
 	c.onRenew = func(old, token string) error {
 		return broker.Admit(map[string]string{old: password, token: password, watcher: password})
 	}
@@ -78,6 +79,7 @@ func TestGatewayAgainstMosquittoAndNginx(t *testing.T) {
 	eventually(t, "the versions at the broker", func() bool {
 		return strings.Contains(messages(), `mrs/d/4711/mon/versions {"display":"1.0.0"}`)
 	}, messages)
+	close(seen)
 
 	renewed := g.until("online with a renewed token", func(s local.Status) bool {
 		return s.MQTT.State == "online" && s.Token.Renewals == 1 && s.Token.Tail != tail(factory)

@@ -113,6 +113,14 @@ func (r *receiver) session(filter string) {
 	}
 }
 
+// expect has ready wait for the next subscription: the connection of this one is
+// about to die.
+func (r *receiver) expect() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.subscribed = false
+}
+
 func (r *receiver) ready() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

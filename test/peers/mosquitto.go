@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -20,6 +21,7 @@ type Mosquitto struct {
 	*process
 	passwords string
 	conf      string
+	admitting sync.Mutex // one Admit at a time
 }
 
 // StartMosquitto starts a broker in dir that admits users, a password for each
@@ -85,16 +87,24 @@ func (m *Mosquitto) Kill() {
 // Admit replaces the users while the broker runs, and returns once it has taken
 // notice. Whoever is no longer one of them is thrown out.
 func (m *Mosquitto) Admit(users map[string]string) error {
-	before := m.reloads()
+	m.admitting.Lock()
+	defer m.admitting.Unlock()
 	if err := m.write(users); err != nil {
 		return err
 	}
-	if err := m.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		return err
-	}
-	for deadline := time.Now().Add(10 * time.Second); m.reloads() == before; {
-		if time.Now().After(deadline) {
+	// The broker says so before it reads: what it says from here on, it read from the new file.
+	before := m.reloads()
+	start := time.Now()
+	var asked time.Time
+	for m.reloads() == before {
+		if time.Since(start) > time.Minute {
 			return errors.New("mosquitto does not reload its password file")
+		}
+		if time.Since(asked) > 500*time.Millisecond { // it forgets a signal that comes while it reloads
+			asked = time.Now()
+			if err := m.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+				return err
+			}
 		}
 		<-time.After(5 * time.Millisecond)
 	}

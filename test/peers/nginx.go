@@ -18,7 +18,9 @@ type Nginx struct {
 
 // StartNginx starts a web server in dir. Requests go to upstream, an address
 // (no scheme), if it is not empty; below /files/ lies the directory www, open to all;
-// rate is how fast a named file is sent ("8m" a second, "0" for no limit).
+// rate is how fast a named file is sent ("8m" a second, "0" for no limit); with
+// the header X-Accel-Limit-Rate the application says it of one answer. The first
+// 8 MiB come at once, whatever the rate.
 func StartNginx(dir string, certs Certificates, www, upstream, rate string) (*Nginx, error) {
 	addr, err := freeAddr()
 	if err != nil {
@@ -54,7 +56,7 @@ http {
 		server_name localhost;
 		location / { %[6]s }
 		location /files/ { alias %[7]s/; }
-		location /named/ { internal; alias %[7]s/; limit_rate %[8]s; }
+		location /named/ { internal; alias %[7]s/; limit_rate %[8]s; limit_rate_after 8m; }
 	}
 }
 `, dir, n.Access, certs.Server, certs.Key, addr, proxy, www, rate), 0o644)

@@ -6,6 +6,7 @@ package peers
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -54,9 +55,9 @@ func (p *process) stop() {
 	p.cmd.Wait()
 }
 
-// answers returns once something listens on addr, or an error after 10 s.
+// answers returns once something listens on addr, or an error after a minute.
 func answers(addr string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -71,14 +72,29 @@ func answers(addr string) error {
 	}
 }
 
-// freeAddr returns an address of loopback that nobody listens on.
+// freeAddr returns an address of loopback that nobody listens on. Its port is
+// none that the kernel gives to connections: one of those could take it while
+// the server that it is for starts, or is dead and to start again.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var err error
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(firstEphemeral()-10_000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", err
+}
+
+// firstEphemeral is the first port that connections get, by ip(7).
+func firstEphemeral() int {
+	text, _ := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
+	first := 0
+	if _, err := fmt.Sscan(string(text), &first); err != nil || first < 20_000 {
+		return 32_768
+	}
+	return first
 }
 
 // port returns the port of an address that freeAddr gave.
