@@ -178,6 +178,10 @@ func (c *Cloud) TokenTimes() (life, window, grace time.Duration) {
 	return c.opt.TokenLife, c.opt.Window, c.opt.Grace
 }
 
+// Connected is how many HTTP connections the Cloud has. None of a client that is
+// dead is left when all that it had sent is dealt with.
+func (c *Cloud) Connected() int { return c.serving.Connected() }
+
 // Intercept lets answer take a request before the Cloud does; it returns
 // whether it has answered. Nil ends that.
 func (c *Cloud) Intercept(answer func(http.ResponseWriter, *http.Request) bool) {

@@ -294,10 +294,22 @@ func (g *gateway) run(at instant, n int) (ended time.Time, err error) {
 	early := ctx.Err() != nil
 	_ = cmd.Process.Kill() // it may have ended
 	err = side.Wait()
+	g.settle()
 	if early {
 		return ended, fmt.Errorf("the agent ended by itself: %v", exit)
 	}
 	return ended, err
+}
+
+// settle waits until the cloud has dealt with what the dead agent had sent, so
+// that nothing of this life is taken for the next one's.
+func (g *gateway) settle() {
+	for deadline := time.Now().Add(time.Minute); g.cloud.Connected() > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.errorf("the cloud still has connections of a dead agent")
+			return
+		}
+	}
 }
 
 func (g *gateway) start() (*exec.Cmd, error) {
@@ -343,7 +355,7 @@ func (g *gateway) finish() {
 		g.errorf("the release %s is never ready", g.release.version)
 	}
 	_ = cmd.Process.Signal(syscall.SIGTERM)
-	stop := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+	stop := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer stop.Stop()
 	if err := cmd.Wait(); err != nil {
 		g.errorf("the agent ended with %v", err)

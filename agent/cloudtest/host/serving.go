@@ -127,6 +127,14 @@ func (s *Serving) Pause(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
+// Connected is how many HTTP connections there are. None of a client that is
+// dead is left when all that it had sent is dealt with.
+func (s *Serving) Connected() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 // Drop cuts every HTTP connection.
 func (s *Serving) Drop() {
 	s.mu.Lock()
