@@ -46,7 +46,7 @@ func TestSystemdGetsABareToken(t *testing.T) {
 		}
 		var conn net.Conn
 		var err error
-		for range 200 { // until the socket is there
+		for range 3000 { // until the socket is there
 			if conn, err = net.DialUnix("unix", from, &net.UnixAddr{Name: s.Credentials, Net: "unix"}); err == nil {
 				break
 			}
@@ -60,7 +60,7 @@ func TestSystemdGetsABareToken(t *testing.T) {
 		if string(got) != tt.want || err != nil {
 			t.Errorf("%s: got %q, %v, want %q", tt.name, got, err, tt.want)
 		}
-		for range 200 {
+		for range 3000 {
 			if strings.Contains(log.String(), tt.say) {
 				break
 			}

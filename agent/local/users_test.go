@@ -114,7 +114,7 @@ func callAll(socket string) {
 	for _, c := range userCalls {
 		var res *http.Response
 		var err error
-		for range 200 { // until the socket is there
+		for range 3000 { // until the socket is there
 			tr := &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}
 			req, rerr := http.NewRequest(c.method, "http://localhost"+c.path, io.NopCloser(strings.NewReader(c.body)))
 			if rerr != nil {

@@ -104,7 +104,7 @@ func startDaemon(ts *testscript.TestScript, neg bool, args []string) {
 			fmt.Fprintln(os.Stderr, err)
 		}
 	})
-	for range 1000 {
+	for range 30_000 {
 		if _, err := (&local.Client{Socket: socket}).Status(ctx); err == nil {
 			return
 		}

@@ -33,6 +33,22 @@ func runHook(t *testing.T, r Runner, c Call) Outcome {
 	return o
 }
 
+// runLate runs a hook past its limit, which is long enough for the hook to make
+// the file "up" before.
+func runLate(t *testing.T, r Runner, body string) (o Outcome, limit time.Duration) {
+	t.Helper()
+	for limit = 300 * time.Millisecond; limit < time.Minute; limit *= 2 {
+		c := hook(t, body)
+		c.Limit = limit
+		o = runHook(t, r, c)
+		if exists(filepath.Join(c.StateDir, "up")) {
+			return o, limit
+		}
+	}
+	t.Fatalf("the hook is never up: %+v", o)
+	return o, limit
+}
+
 func TestAHookGetsTheContractsEnvironmentAndNothingElse(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "/run/systemd/notify")
 	t.Setenv("MQTT_USERNAME", "a secret")
@@ -90,27 +106,23 @@ func TestAHooksOutputIsBounded(t *testing.T) {
 }
 
 func TestAHookThatTakesTooLongIsStopped(t *testing.T) {
-	c := hook(t, `trap 'echo asked; exit 0' TERM; sleep 60 & wait`)
-	c.Limit = 300 * time.Millisecond
-	o := runHook(t, Runner{}, c)
-	if o.Code != -1 || o.Cause != "not over after 300ms" || o.Text != "asked" || o.Meaning(c.Verb) != ota.HookChanged {
+	o, limit := runLate(t, Runner{}, `trap 'echo asked; exit 0' TERM; touch up; sleep 60 & wait`)
+	if o.Code != -1 || o.Cause != "not over after "+limit.String() || o.Text != "asked" || o.Meaning(ota.HookInstall) != ota.HookChanged {
 		t.Errorf("outcome %+v", o)
 	}
 }
 
 func TestAHookThatDoesNotListenIsKilledWithAllItStarted(t *testing.T) {
-	c := hook(t, `trap '' TERM; sleep 61 & echo $!; wait; sleep 61`)
-	c.Limit = 200 * time.Millisecond
-	o := runHook(t, Runner{stop: 100 * time.Millisecond}, c)
-	if o.Code != -1 || o.Cause != "not over after 200ms" {
-		t.Errorf("outcome %+v", o)
+	o, limit := runLate(t, Runner{stop: 100 * time.Millisecond}, `trap '' TERM; sleep 61 & echo $!; touch up; wait; sleep 61`)
+	if o.Code != -1 || o.Cause != "not over after "+limit.String() || len(o.Log) != 1 {
+		t.Fatalf("outcome %+v", o)
 	}
 	for n := 0; ; n++ {
 		stat, err := os.ReadFile("/proc/" + o.Log[0] + "/stat")
 		if err != nil || strings.Contains(string(stat), ") Z") {
 			break
 		}
-		if n == 500 {
+		if n == 3000 {
 			t.Fatalf("a child lives on: %s", stat)
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -118,21 +130,11 @@ func TestAHookThatDoesNotListenIsKilledWithAllItStarted(t *testing.T) {
 }
 
 func TestOnlyTimeEndsAHookPastItsPointOfNoReturn(t *testing.T) {
-	c := hook(t, `trap 'echo asked' TERM; echo '@no-return'; touch past; sleep 0.5; sleep 0.1; echo done`)
+	c := hook(t, `trap 'echo asked' TERM; echo '@no-return'; echo '@progress 50 past it'; sleep 0.5; sleep 0.1; echo done`)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	stopper := time.AfterFunc(0, func() {
-		for range 500 {
-			if _, err := os.Stat(filepath.Join(c.StateDir, "past")); err == nil {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		time.Sleep(50 * time.Millisecond) // for the line before it to be read
-		stop()
-	})
-	defer stopper.Stop()
-	o, err := Runner{}.Run(ctx, c)
+	// Lines are read in their order.
+	o, err := Runner{Progress: func(int, string) { stop() }}.Run(ctx, c)
 	if err != nil || o.Code != 0 || !slices.Equal(o.Log, []string{"done"}) {
 		t.Errorf("outcome %+v, %v", o, err)
 	}

@@ -3,6 +3,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -14,8 +15,8 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/conf"
 )
 
-// patience bounds each check.
-const patience = 5 * time.Second
+// usualPatience bounds each check.
+const usualPatience = 5 * time.Second
 
 // A Verdict is how a check ended.
 type Verdict string
@@ -48,8 +49,9 @@ type Doctor struct {
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	Lookup func(ctx context.Context, host string) ([]string, error)
 
-	now  func() time.Time // time.Now if nil
-	root string           // where the files of the system are, "" outside of tests
+	patience time.Duration    // bounds each check; usualPatience if 0
+	now      func() time.Time // time.Now if nil
+	root     string           // where the files of the system are, "" outside of tests
 }
 
 // A patient is what the checks look at.
@@ -69,6 +71,7 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 	p := &patient{Doctor: d}
 	p.conf, p.confErr = conf.Load(d.ConfigPath)
 	p.identity, p.idErr = conf.ReadIdentity(p.conf.Paths.Identity)
+	patience := cmp.Or(d.patience, usualPatience)
 	ask, cancel := context.WithTimeout(ctx, patience)
 	p.status, p.running = d.Status(ask)
 	cancel()
@@ -95,7 +98,7 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 	var g errgroup.Group
 	for i, c := range checks {
 		g.Go(func() error {
-			found[i] = within(ctx, c.do)
+			found[i] = within(ctx, patience, c.do)
 			for j := range found[i] {
 				found[i][j].Check = c.name
 			}
@@ -112,7 +115,7 @@ func (d *Doctor) Examine(ctx context.Context) []Finding {
 
 // within makes a check, or says that it took too long: a file system on a
 // network that is gone never answers.
-func within(ctx context.Context, check func(context.Context) []Finding) []Finding {
+func within(ctx context.Context, patience time.Duration, check func(context.Context) []Finding) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	done := make(chan []Finding, 1)

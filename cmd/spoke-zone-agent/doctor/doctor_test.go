@@ -48,7 +48,8 @@ func newWard(t *testing.T) *ward {
 		ConfigPath: filepath.Join(w.dir, "agent.conf"), Version: "1.2.3", Built: now.Add(-24 * time.Hour),
 		Status: func(context.Context) (local.Status, error) { return w.status, w.running },
 		Dial:   w.cloud.DialContext, root: t.TempDir(),
-		Lookup: func(context.Context, string) ([]string, error) { return []string{"192.0.2.1"}, nil },
+		Lookup:   func(context.Context, string) ([]string, error) { return []string{"192.0.2.1"}, nil },
+		patience: time.Minute, // not the machine's speed, but what is wrong
 	}
 	for _, dir := range []string{"state", "spool"} {
 		if err := os.Mkdir(filepath.Join(w.dir, dir), 0o700); err != nil {
@@ -236,6 +237,7 @@ func TestTheCertificateIsJudgedAsTheAgentJudgesIt(t *testing.T) {
 func TestNoCheckTakesLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWard(t)
+		w.patience = 0
 		w.Lookup = func(ctx context.Context, host string) ([]string, error) {
 			if host == "api.example.org" {
 				<-ctx.Done()
