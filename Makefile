@@ -39,6 +39,7 @@ test: ## every test, the concurrent packages with the race detector
 	go test $$(go list ./... | grep -vxF "$$(go list $(CONCURRENT))")
 	CGO_ENABLED=$(if $(RACE),1,0) go test -timeout 15m $(RACE) $(CPU1) $(CONCURRENT)
 	go test -run 'TestModel|Survives|Torture' ./ota # in full: less of it with the race detector
+	go test -run 'TestLifeAt|TestYear$$|TestFleet' ./agent/account # so here: 90 days at each cloud, a year of 200 devices, 10,000 after an outage
 	@test -n "$(RACE)" || echo "make test: no C compiler here: ran WITHOUT the race detector"
 
 race: ## every test with the race detector

@@ -2,4 +2,8 @@
 
 package account
 
-const seeds = 12
+// How many lives there are at each cloud, and how long they are.
+const (
+	seeds    = 12
+	lifeDays = 90
+)

@@ -1,5 +1,9 @@
-//go:build !long
+//go:build !long && !race
 
 package account
 
-const seeds = 1
+// How many lives there are at each cloud, and how long they are.
+const (
+	seeds    = 3
+	lifeDays = 90
+)

@@ -39,8 +39,8 @@ type gateway struct {
 	cloud   provided
 	profile profile.Profile
 	values  profile.Values
-	call    string // path of a call that a local program makes
-	skew    time.Duration
+	call    string                 // path of a call that a local program makes
+	skew    atomic.Int64           // of the system clock, a Duration
 	key     func() (string, error) // an API key; nil if it has none
 	disk    *powercut.Disk
 	rng     *rand.Rand
@@ -70,7 +70,7 @@ func (g *gateway) boot(t *testing.T, change ...func(*Keeper)) {
 	g.boots++
 	booted, id := time.Now(), strconv.Itoa(g.boots)
 	own := &clock.Clock{Built: booted.Add(-30 * 24 * time.Hour), Read: func() clock.Reading {
-		return clock.Reading{Wall: time.Now().Add(g.skew), Boot: time.Since(booted), BootID: id}
+		return clock.Reading{Wall: time.Now().Add(time.Duration(g.skew.Load())), Boot: time.Since(booted), BootID: id}
 	}}
 	own.Load()
 	rng := rand.New(rand.NewPCG(g.rng.Uint64(), 1))
@@ -170,18 +170,21 @@ var troubles = []struct {
 }
 
 const (
-	lifetime  = 90 * 24 * time.Hour
+	lifetime  = lifeDays * 24 * time.Hour
 	recovered = 10 * time.Minute // after trouble or a start, when the token must serve again
 )
 
+// steps are where the system clock may jump, off from the true time.
+var steps = []time.Duration{0, 2 * time.Hour, -40 * 24 * time.Hour, -20 * 365 * 24 * time.Hour, 10 * 365 * 24 * time.Hour}
+
 // A diary is how a life went.
 type diary struct {
-	uses, served, troubled int
-	firstBad               string
+	uses, served, troubled, steps int
+	firstBad                      string
 }
 
-// live lets the gateway live for 90 days with trouble, kills and power cuts, and
-// a local program that calls every few minutes. Whenever the cloud could be
+// live lets the gateway live for 90 days with trouble, kills, power cuts and a
+// system clock that jumps, and a local program that calls every few minutes. Whenever the cloud could be
 // reached for a while, the token that it gets must be valid there.
 func (g *gateway) live(t *testing.T) diary {
 	t.Helper()
@@ -207,6 +210,9 @@ func (g *gateway) live(t *testing.T) diary {
 			if trouble < 0 {
 				quiet = time.Now()
 			}
+		case dice >= 72 && dice < 96: // which must not matter at all
+			g.skew.Store(int64(steps[g.rng.IntN(len(steps))]))
+			r.steps++
 		}
 		raw, status, err := g.use(t.Context())
 		r.uses++
@@ -218,7 +224,7 @@ func (g *gateway) live(t *testing.T) diary {
 			r.served++
 		} else if r.firstBad == "" {
 			s, _ := g.Status()
-			r.firstBad = fmt.Sprintf("day %.2f: valid %v, status %d, %v; %s: %s", time.Until(end).Hours()/-24+90, g.cloud.Valid(raw), status, err, s.State, s.Reason)
+			r.firstBad = fmt.Sprintf("day %.2f: valid %v, status %d, %v; %s: %s", lifeDays-time.Until(end).Hours()/24, g.cloud.Valid(raw), status, err, s.State, s.Reason)
 		}
 	}
 	g.kill(false)
@@ -246,9 +252,9 @@ func lives(t *testing.T, first uint64, logins []string, begin func(seed uint64) 
 				g.rng = rand.New(rand.NewPCG(seed, 7))
 				g.disk = powercut.New()
 				g.cloud.SetOffset([]time.Duration{0, -time.Hour, 3 * time.Hour}[seed%3])
-				g.skew = []time.Duration{0, 2 * time.Hour, -40 * 24 * time.Hour}[seed%3]
+				g.skew.Store(int64(steps[seed%3]))
 				r := g.live(t)
-				t.Logf("%d uses, %d in trouble, %d served; %d logins, %d renewals", r.uses, r.troubled, r.served, g.cloud.Count(host.KindIssue), g.cloud.Count(host.KindRenew))
+				t.Logf("%d uses, %d in trouble, %d served; %d steps of the clock; %d logins, %d renewals", r.uses, r.troubled, r.served, r.steps, g.cloud.Count(host.KindIssue), g.cloud.Count(host.KindRenew))
 				if r.firstBad != "" || r.served != r.uses-r.troubled {
 					t.Errorf("%d of %d uses not served, the first on %s", r.uses-r.troubled-r.served, r.uses-r.troubled, r.firstBad)
 				}

@@ -74,8 +74,8 @@ func firstSeed() uint64 {
 	return 1
 }
 
-// TestYear is a year of 1,000 devices with the build tag long, and two months
-// of 100 otherwise, or of 20 under the race detector. SEED=n go test -run TestYear has other devices.
+// TestYear is a year of 1,000 devices with the build tag long and of 200
+// otherwise, or two months of 20 under the race detector. SEED=n go test -run TestYear has other devices.
 func TestYear(t *testing.T) {
 	sum := runYears(t, firstSeed(), yearDevices, yearDays, "")
 	for _, r := range sum.reports[:min(5, len(sum.reports))] {

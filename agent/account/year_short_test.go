@@ -4,6 +4,6 @@ package account
 
 // The size of TestYear.
 const (
-	yearDevices = 100
-	yearDays    = 60
+	yearDevices = 200
+	yearDays    = 365
 )
