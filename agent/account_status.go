@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
@@ -51,6 +53,10 @@ func (g *generation) accountProblems() (p []string) {
 		if s.StoreError != "" {
 			p = append(p, "account "+acc.Name+": the token is not stored and would be lost with the power: "+s.StoreError)
 		}
+	}
+	for _, dir := range g.leftAccounts() {
+		p = append(p, fmt.Sprintf("account %s has no file in %s any more, but its tokens are kept in %s: put the file back, or remove that directory",
+			filepath.Base(dir), g.conf.Paths.Accounts, dir))
 	}
 	return p
 }

@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,8 +22,8 @@ type runningAccount struct {
 }
 
 // runAccounts runs a Keeper for each file of accounts.d until ctx is done. A
-// change of one file restarts that account alone; a file with a fault leaves
-// the account as it was before.
+// change of one file restarts that account alone; a file with a fault, or a
+// directory that cannot be read, leaves the account as it was before.
 func (g *generation) runAccounts(ctx context.Context) error {
 	log := g.Log.With("task", "accounts")
 	watcher := conf.NewWatcher([]string{g.conf.Paths.Accounts}, log)
@@ -35,7 +37,7 @@ func (g *generation) runAccounts(ctx context.Context) error {
 			log.Error("accounts with faults not used", "err", err)
 		}
 		for name, r := range running {
-			keep := slices.ContainsFunc(confs, r.conf.Equal) || faulty(err, r.conf.File)
+			keep := slices.ContainsFunc(confs, r.conf.Equal) || faulty(err, r.conf.File) || faulty(err, g.conf.Paths.Accounts)
 			if !keep {
 				r.stop()
 				delete(running, name)
@@ -102,6 +104,20 @@ func (g *generation) startAccount(ctx context.Context, group *errgroup.Group, ru
 // accountDirectory is where the account's tokens are kept.
 func (g *generation) accountDirectory(name string) string {
 	return filepath.Join(g.conf.Paths.State, "cred", "accounts", name)
+}
+
+// leftAccounts are the directories of accounts whose file is gone. A file may be
+// gone by mistake, and what they hold may be all that renews a token without a
+// person: it is for a person to remove them.
+func (g *generation) leftAccounts() (dirs []string) {
+	entries, _ := os.ReadDir(g.accountDirectory("")) // which is made with the first account
+	for _, e := range entries {
+		_, err := os.Lstat(filepath.Join(g.conf.Paths.Accounts, e.Name()+".conf"))
+		if e.IsDir() && errors.Is(err, fs.ErrNotExist) {
+			dirs = append(dirs, g.accountDirectory(e.Name()))
+		}
+	}
+	return dirs
 }
 
 // otherAccounts are all accounts but the device's own.

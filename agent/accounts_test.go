@@ -104,6 +104,25 @@ func TestAccountsFollowTheirFiles(t *testing.T) {
 	if n := s.Count(host.KindIssue); n != logins || state("good") != account.Good {
 		t.Errorf("%d logins, want %d: the account that stayed was disturbed", n, logins)
 	}
+	left := g.accountDirectory("bad")
+	if problems := strings.Join(g.status().Problems, "\n"); !strings.Contains(problems, "account bad has no file") || !strings.Contains(problems, left+": put") || strings.Contains(problems, "account good") {
+		t.Errorf("what is left of the account is not told:\n%s", problems)
+	}
+	gw.write(t, "accounts.d/bad.conf", file("d"))
+	until(t, "a file that is back finds its token", func() bool { return state("bad") == account.Good })
+	if n := s.Count(host.KindIssue); n != logins {
+		t.Errorf("%d logins, want %d: the token of the account that came back was not kept", n, logins)
+	}
+	if err := os.Remove(filepath.Join(gw.conf.Paths.Accounts, "bad.conf")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the account goes again", func() bool { return state("bad") == "absent" })
+	if err := os.RemoveAll(left); err != nil {
+		t.Fatal(err)
+	}
+	if problems := strings.Join(g.status().Problems, "\n"); strings.Contains(problems, "account bad") {
+		t.Errorf("nothing is left of the account, but:\n%s", problems)
+	}
 	if err := g.renewAccount(t.Context(), "good"); err != nil || s.Count(host.KindIssue) != logins+1 {
 		t.Errorf("renew: %v, %d logins", err, s.Count(host.KindIssue))
 	}

@@ -106,7 +106,7 @@ var table = []Setting{
 		"How long after its expiry the server still renews a token.",
 		func(s scope) value { return durationValue{&s.config.Token.Grace, 0, month} }},
 	{"token", "spread", "5m", "0s to renew_before",
-		"How far the renewals of a fleet are spread inside the window.",
+		"How far the renewals of a fleet are spread inside the window: not far, since a gateway that waits may be switched off meanwhile.",
 		func(s scope) value { return durationValue{&s.config.Token.Spread, 0, month} }},
 
 	{"mqtt", "broker", "mqtts://io.spoke.zone:8883", "mqtts://HOST[:PORT]; mqtt:// to a loopback address",
