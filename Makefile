@@ -4,6 +4,7 @@ VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --match 'v*' 2>/dev/
 # Debian's version: the hyphens of git describe would part the revision.
 DEB_VERSION = $(shell echo '$(VERSION)' | sed -E 's/-([0-9]+)-g/+\1.g/')
 FUZZTIME ?= 10s
+FUZZTIME_CORE ?= $(FUZZTIME)
 # Packages whose tests run under the race detector, where there is a C compiler for it.
 CONCURRENT = ./agent/... ./conf/... ./mqtt/... ./ota/... ./systemd/...
 RACE := $(if $(shell command -v $(or $(CC),gcc) 2>/dev/null),-race)
@@ -49,7 +50,7 @@ year: ## a year of 1,000 simulated devices (minutes); SEED=n repeats one
 	SEED=$(SEED) go test -tags long -timeout 30m -run 'TestYear$$' -v ./agent/account
 
 fuzz: ## every fuzz target for FUZZTIME (10s) each
-	FUZZTIME=$(FUZZTIME) .ci/fuzz
+	FUZZTIME=$(FUZZTIME) FUZZTIME_CORE=$(FUZZTIME_CORE) .ci/fuzz
 
 mutation: ## takes out each fsync, rename and probe of the updates: a test must fail (10 minutes; MUTATIONS=quick: one of each)
 	MUTATIONS=$(MUTATIONS) go test -tags mutation -count=1 -timeout 40m -run 'TestMutations$$' -v ./ota
