@@ -103,7 +103,10 @@ func (s *screen) line(e cloudtest.Event) string {
 	case cloudtest.EventUpload:
 		return fmt.Sprintf("POST data file %d: %d bytes", e.ID, e.Size)
 	case cloudtest.EventForbidden, cloudtest.EventLeak:
-		return "ALARM " + e.Kind + " " + e.Topic + e.Why
+		if e.Why == "subscribe" { // to the topics of the one page that names others
+			return fmt.Sprintf("SUBSCRIBE %s: the broker does not permit it, and need not", e.Topic)
+		}
+		return "ALARM " + e.Kind + " " + e.Topic + " " + e.Why
 	}
 	return ""
 }

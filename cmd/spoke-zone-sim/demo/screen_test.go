@@ -20,7 +20,9 @@ func TestScreenTellsEventsInWords(t *testing.T) {
 		{cloudtest.Event{Kind: cloudtest.EventConnect, Status: 5, Token: "…abc"}, "CONNECT with token …abc: refused with code 5"},
 		{cloudtest.Event{Kind: cloudtest.EventDownload, Offset: 10, Size: 5}, "GET the release: bytes 10 to 15"},
 		{cloudtest.Event{Kind: cloudtest.EventUpload, ID: 101, Size: 5}, "POST data file 101: 5 bytes"},
-		{cloudtest.Event{Kind: cloudtest.EventLeak, Why: "a token"}, "ALARM leak a token"},
+		{cloudtest.Event{Kind: cloudtest.EventForbidden, Topic: "mon/d/1/ctrl/#", Why: "subscribe"}, "SUBSCRIBE mon/d/1/ctrl/#: the broker does not permit it, and need not"},
+		{cloudtest.Event{Kind: cloudtest.EventForbidden, Topic: "x/y", Why: "publish"}, "ALARM forbidden x/y publish"},
+		{cloudtest.Event{Kind: cloudtest.EventLeak, Why: "a token"}, "ALARM leak  a token"},
 		{cloudtest.Event{Kind: cloudtest.EventRequest}, ""},
 	} {
 		if got := new(screen).line(tt.event); got != tt.want {
