@@ -65,7 +65,7 @@ func (l *Link) Publish(m Message) Verdict {
 	l.c.mu.Lock()
 	defer l.c.mu.Unlock()
 	name := l.under(m.Topic)
-	e := Event{Kind: EventPublish, Device: l.device.ID, Topic: m.Topic, Size: int64(len(m.Payload))}
+	e := Event{Kind: EventPublish, Device: l.device.ID, Topic: m.Topic, Size: int64(len(m.Payload)), Text: preview(m.Payload)}
 	if name == "" || strings.ContainsAny(m.Topic, "+#") {
 		e.Kind, e.Why = EventForbidden, "publish"
 		l.c.note(e)
@@ -123,7 +123,21 @@ func (c *Cloud) Publish(m Message) error {
 	if err := c.broker.Publish(m); err != nil {
 		return fmt.Errorf("publish %s: %w", m.Topic, err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(Event{Kind: EventSent, Device: c.owner(m.Topic), Topic: m.Topic, Size: int64(len(m.Payload)), Text: preview(m.Payload)})
 	return nil
+}
+
+// owner returns the device under whose base a topic is, 0 if there is none.
+// The caller holds c.mu.
+func (c *Cloud) owner(topic string) int {
+	for id, d := range c.devices {
+		if (&Link{device: d}).under(topic) != "" {
+			return id
+		}
+	}
+	return 0
 }
 
 // Command sends a command to a device: BASE/ctrl/NAME with QoS 1.

@@ -67,6 +67,7 @@ type Cloud struct {
 	files    map[int]*DataFile
 	nextFile int
 	links    map[*Link]bool // MQTT connections being served
+	sending  map[*body]bool // OTA files on their way
 	addrs    Addrs
 	cert     *host.Certificate // made when first needed
 	served   map[int]int64     // bytes of OTA files sent, by file
@@ -100,6 +101,7 @@ func New(opt Options) *Cloud {
 		files:    map[int]*DataFile{},
 		nextFile: 101,
 		links:    map[*Link]bool{},
+		sending:  map[*body]bool{},
 		addrs:    memoryAddrs,
 		served:   map[int]int64{},
 		counts:   map[string]int{},

@@ -44,7 +44,8 @@ type Shape struct {
 // decides when it expires: a Shape may leave exp out.
 type issued struct {
 	device  int
-	user    *User // whose token it is, if it is no device's
+	user    *User     // whose token it is, if it is no device's
+	at      time.Time // when it was issued
 	expires time.Time
 	revoked bool
 }
@@ -54,6 +55,8 @@ type device struct {
 	lastOnline time.Time
 	lat, lon   *float64
 	versions   map[string]string
+	inUse      string // the token that was accepted last
+	newest     string // the token that was issued last
 }
 
 // AddDevice creates a device, fills in what d leaves empty, and returns it.
@@ -106,7 +109,8 @@ func (c *Cloud) issue(d *device, life time.Duration) string {
 	if err != nil {
 		panic(fmt.Sprintf("cloudtest: sign token: %v", err)) // an Extra claim that is no JSON
 	}
-	c.tokens[token] = &issued{device: d.ID, expires: expires}
+	c.tokens[token] = &issued{device: d.ID, at: now, expires: expires}
+	d.newest = token
 	return token
 }
 
@@ -180,5 +184,6 @@ func (c *Cloud) admit(token string) (*device, *issued, string) {
 	case !c.now().Before(t.expires):
 		return nil, nil, "expired token"
 	}
+	d.inUse = token
 	return d, t, ""
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
@@ -128,6 +129,7 @@ func (c *Cloud) send(w http.ResponseWriter, r *http.Request, f release, device i
 		r.Header.Del("Range")
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
+	defer c.track(body)()
 	defer body.done()
 	http.ServeContent(body, r, "", modified, content)
 }
@@ -155,7 +157,7 @@ type body struct {
 	c                 *Cloud
 	r                 *http.Request
 	id, device        int
-	offset, sent      int64
+	offset, sent      atomic.Int64 // others look at them
 	status            int
 	cut, rate         int64 // cut below zero and rate zero mean: not
 	noRange, noLength bool
@@ -170,14 +172,16 @@ func (b *body) WriteHeader(status int) {
 	if b.noLength {
 		h.Del("Content-Length")
 	}
-	fmt.Sscanf(h.Get("Content-Range"), "bytes %d-", &b.offset)
+	var offset int64
+	fmt.Sscanf(h.Get("Content-Range"), "bytes %d-", &offset)
+	b.offset.Store(offset)
 	b.ResponseWriter.WriteHeader(status)
 }
 
 func (b *body) Write(p []byte) (int, error) {
 	limit := len(p)
 	if b.cut >= 0 {
-		limit = int(min(int64(limit), b.cut-b.sent))
+		limit = int(min(int64(limit), b.cut-b.sent.Load()))
 	}
 	n, err := b.write(p[:limit])
 	if err == nil && limit < len(p) {
@@ -205,7 +209,7 @@ func (b *body) write(p []byte) (sent int, err error) {
 			http.NewResponseController(b.ResponseWriter).Flush()
 		}
 		sent += n
-		b.sent += int64(n)
+		b.sent.Add(int64(n))
 		p = p[n:]
 	}
 	return sent, err
@@ -219,8 +223,8 @@ func (b *body) done() {
 	b.status = 0
 	b.c.mu.Lock()
 	defer b.c.mu.Unlock()
-	b.c.served[b.id] += b.sent
-	b.c.note(Event{Kind: EventDownload, Op: operation(b.r), Device: b.device, ID: b.id, Offset: b.offset, Size: b.sent})
+	b.c.served[b.id] += b.sent.Load()
+	b.c.note(Event{Kind: EventDownload, Op: operation(b.r), Device: b.device, ID: b.id, Offset: b.offset.Load(), Size: b.sent.Load()})
 }
 
 // Served returns how many bytes of an OTA file have been sent in all.

@@ -19,6 +19,7 @@ const (
 	EventDisconnect = "disconnect" // an MQTT connection ended
 	EventSubscribe  = "subscribe"  // one filter, with why when it is refused
 	EventPublish    = "publish"    // a message from a device
+	EventSent       = "sent"       // a message from the cloud's side
 	EventForbidden  = "forbidden"  // a topic outside of the device's base
 	EventDownload   = "download"   // bytes of an OTA file, as they were sent
 	EventUpload     = "upload"     // content of a data file, complete
@@ -43,6 +44,7 @@ type Event struct {
 	Size   int64     `json:"size,omitempty"`
 	Token  string    `json:"token,omitempty"`
 	Why    string    `json:"why,omitempty"`
+	Text   string    `json:"-"` // how a message that is text begins
 }
 
 // A Login is one POST /loginDevice.

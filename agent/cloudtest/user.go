@@ -69,7 +69,7 @@ func (c *Cloud) issueUser(u *User) (token string, expires time.Time) {
 	if err != nil {
 		panic("cloudtest: sign token: " + err.Error()) // of strings and numbers
 	}
-	c.tokens[token] = &issued{user: u, expires: expires}
+	c.tokens[token] = &issued{user: u, at: now, expires: expires}
 	return token, expires
 }
 
