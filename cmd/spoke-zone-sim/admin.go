@@ -24,25 +24,27 @@ type admin struct {
 	others clouds
 	ready  Ready
 	files  string // directory of uploaded OTA files
+	// gateways is the directory below which gateways are written.
+	gateways string
 }
 
-// newAdmin is the API by which people and tests rule the simulator. Unless
-// anywhere is true it answers only to loopback names, so that no page in a
-// browser can reach it.
-func newAdmin(cloud *cloudtest.Cloud, others clouds, ready Ready, files string, anywhere bool) http.Handler {
-	a := &admin{cloud, others, ready, files}
+// routes are the API by which people, tests and the console rule the simulator.
+func (a *admin) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) (any, error){
-		"GET /state":               a.state,
-		"POST /fault":              a.fault,
-		"POST /devices":            a.addDevice,
-		"POST /devices/{id}/token": a.token,
-		"POST /ota":                a.offer,
-		"POST /ota/{id}/withdraw":  a.activate(false),
-		"POST /ota/{id}/activate":  a.activate(true),
-		"POST /mqtt/drop":          a.drop,
-		"POST /mqtt/publish":       a.publish,
-		"POST /clock":              a.clock,
+		"GET /state":                a.state,
+		"GET /faults":               a.faults,
+		"POST /fault":               a.fault,
+		"POST /devices":             a.addDevice,
+		"POST /devices/{id}/token":  a.token,
+		"POST /devices/{id}/reveal": a.reveal,
+		"POST /gateways":            a.gateway,
+		"POST /ota":                 a.offer,
+		"POST /ota/{id}/withdraw":   a.activate(false),
+		"POST /ota/{id}/activate":   a.activate(true),
+		"POST /mqtt/drop":           a.drop,
+		"POST /mqtt/publish":        a.publish,
+		"POST /clock":               a.clock,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			answer, err := h(w, r)
@@ -56,6 +58,13 @@ func newAdmin(cloud *cloudtest.Cloud, others clouds, ready Ready, files string, 
 	}
 	mux.HandleFunc("GET /events", a.events)
 	mux.HandleFunc("GET /data-files/{id}", a.dataFile)
+	return mux
+}
+
+// guarded answers, unless anywhere is true, only to loopback names, and never
+// to a page in a browser.
+func (a *admin) guarded(anywhere bool) http.Handler {
+	mux := a.routes()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Origin") != "" || !anywhere && !isLoopback(r.Host) {
 			http.Error(w, "not for browsers", http.StatusForbidden)
@@ -74,7 +83,10 @@ func isLoopback(hostport string) bool {
 	return host == "localhost" || ip.IsLoopback()
 }
 
-func (a *admin) state(http.ResponseWriter, *http.Request) (any, error) {
+func (a *admin) state(http.ResponseWriter, *http.Request) (any, error) { return a.now(), nil }
+
+// now is everything that the simulator knows.
+func (a *admin) now() State {
 	life, window, grace := a.cloud.TokenTimes()
 	s := State{
 		Ready: a.ready, Now: a.cloud.Now(), Offset: a.cloud.Offset().String(),
@@ -84,12 +96,27 @@ func (a *admin) state(http.ResponseWriter, *http.Request) (any, error) {
 		Devices:     []DeviceState{}, Releases: []ReleaseState{}, DataFiles: append([]cloudtest.DataFile{}, a.cloud.DataFiles()...),
 	}
 	for _, d := range a.cloud.Devices() {
-		s.Devices = append(s.Devices, DeviceState{d, a.cloud.Online(d.ID), a.cloud.Versions(d.ID)})
+		standing, _ := a.cloud.Standing(d.ID)
+		s.Devices = append(s.Devices, DeviceState{d, standing.Online, standing.Versions, standing})
 	}
 	for _, r := range a.cloud.Releases() {
-		s.Releases = append(s.Releases, ReleaseState{r, a.cloud.Served(r.ID)})
+		s.Releases = append(s.Releases, ReleaseState{r, a.cloud.Served(r.ID), size(r.Content)})
 	}
-	return s, nil
+	return s
+}
+
+// size is how many bytes a content has, -1 if they cannot be had.
+func size(content cloudtest.Content) int64 {
+	r, err := content.Open()
+	if err != nil {
+		return -1
+	}
+	defer r.Close()
+	n, err := r.Seek(0, io.SeekEnd)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 func (a *admin) addDevice(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -114,12 +141,30 @@ func (a *admin) token(_ http.ResponseWriter, r *http.Request) (any, error) {
 			return nil, fmt.Errorf("life: %w", err)
 		}
 	}
+	d, err := a.device(r)
+	if err != nil {
+		return nil, err
+	}
+	return a.credentials(d, life), nil
+}
+
+// device is the one that the path of a request names.
+func (a *admin) device(r *http.Request) (cloudtest.Device, error) {
 	for _, d := range a.cloud.Devices() {
 		if strconv.Itoa(d.ID) == r.PathValue("id") {
-			return a.credentials(d, life), nil
+			return d, nil
 		}
 	}
-	return nil, fmt.Errorf("there is no device %q", r.PathValue("id"))
+	return cloudtest.Device{}, fmt.Errorf("there is no device %q", r.PathValue("id"))
+}
+
+// reveal shows a whole token to who asks for just that.
+func (a *admin) reveal(_ http.ResponseWriter, r *http.Request) (any, error) {
+	d, err := a.device(r)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"device": d.ID, "token": a.cloud.InUse(d.ID)}, nil
 }
 
 func (a *admin) credentials(d cloudtest.Device, life time.Duration) Credentials {
@@ -182,8 +227,17 @@ func (a *admin) activate(active bool) func(http.ResponseWriter, *http.Request) (
 	}
 }
 
-func (a *admin) drop(http.ResponseWriter, *http.Request) (any, error) {
-	a.cloud.Drop()
+// drop cuts every MQTT connection, or those of ?device=ID.
+func (a *admin) drop(_ http.ResponseWriter, r *http.Request) (any, error) {
+	id, err := strconv.Atoi(r.URL.Query().Get("device"))
+	switch {
+	case r.URL.Query().Get("device") == "":
+		a.cloud.Drop()
+	case err != nil:
+		return nil, fmt.Errorf("device: %w", err)
+	default:
+		a.cloud.Kick(id)
+	}
 	return map[string]any{"dropped": true}, nil
 }
 

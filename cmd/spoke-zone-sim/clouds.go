@@ -213,16 +213,7 @@ func (a *admin) fault(_ http.ResponseWriter, r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
-	on := map[string]string{}
-	for name, text := range a.cloud.Switches() {
-		on[string(name)] = text
-	}
-	for _, c := range a.others {
-		for name, text := range c.host.Switches() {
-			on[c.name+"."+string(name)] = text
-		}
-	}
-	return on, nil
+	return a.switches(), nil
 }
 
 // cloudFaults lists the faults of the clouds beside Spoke Zone for people.

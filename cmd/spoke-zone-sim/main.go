@@ -74,11 +74,10 @@ func command() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              cobra.NoArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	withConsole(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(serveCommand(), demo.Command(), provisionCommand(), accountCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demo.Command(demoConsole), provisionCommand(), accountCommand(), versionCommand())
 	root.AddCommand(controlCommands()...)
 	for _, c := range append(root.Commands(), root) {
 		if check := c.Args; check != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -28,6 +29,8 @@ type server struct {
 	options   cloudtest.Options
 	listeners cloudtest.Listeners
 	admin     string
+	console   string
+	gateways  string
 	anywhere  bool
 	caOut     string
 	otaDir    string
@@ -42,8 +45,10 @@ type server struct {
 // Ready is what serve prints once it can be used.
 type Ready struct {
 	cloudtest.Addrs
-	Admin  string `json:"admin"`
-	CAFile string `json:"ca_file,omitempty"`
+	Admin string `json:"admin"`
+	// Console is the page for people, empty if it is not served.
+	Console string `json:"console,omitempty"`
+	CAFile  string `json:"ca_file,omitempty"`
 	// Clouds are the URLs of those beside Spoke Zone, by the names of their
 	// profiles; placeos-mqtt is a broker.
 	Clouds map[string]string `json:"clouds"`
@@ -62,7 +67,8 @@ func serveCommand() *cobra.Command {
 			strings.Join(cloudtest.Operations, ", ") + ".\nFor example: --server-error=1/5@503:login\n\n" +
 			"Beside Spoke Zone it is Beacon Tower, BACE, PlaceOS and Beamery, each on a port of\n" +
 			"its own, whose faults --fault CLOUD.NAME=SWITCH switches. Each has one customer;\n" +
-			"the command account prints its file of accounts.d.",
+			"the command account prints its file of accounts.d.\n\n" +
+			"--console 127.0.0.1:0 serves a page that shows all of it and switches the faults.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd.Context(), cmd.OutOrStdout()) },
 	}
@@ -71,6 +77,8 @@ func serveCommand() *cobra.Command {
 	f.StringVar(&s.listeners.MQTT, "mqtt", "", "listen for MQTT on `ADDRESS`")
 	f.StringVar(&s.listeners.Files, "files", "", "listen as the other host, to which downloads are redirected, on `ADDRESS`; default 127.0.0.2")
 	f.StringVar(&s.admin, "admin", "", "listen for commands to the simulator on `ADDRESS`")
+	f.StringVar(&s.console, "console", "", "serve a page for people on `ADDRESS`")
+	f.StringVar(&s.gateways, "gateways", "", "let the page write gateways below `DIR`; default one that ends with the simulator")
 	f.BoolVar(&s.listeners.TLS, "tls", false, "speak TLS everywhere but to --admin, with a certificate made now")
 	f.StringVar(&s.caOut, "ca-out", "", "write the CA's certificate to `FILE`")
 	f.StringSliceVar(&s.options.Hosts, "host", nil, "put these `NAMES` into the certificate, and the first into the addresses")
@@ -101,7 +109,7 @@ func serveCommand() *cobra.Command {
 }
 
 func (s *server) run(ctx context.Context, out io.Writer) (err error) {
-	for _, addr := range append(slices.Collect(maps.Values(s.clouds.address)), &s.listeners.API, &s.listeners.MQTT, &s.listeners.Files, &s.admin) {
+	for _, addr := range append(slices.Collect(maps.Values(s.clouds.address)), &s.listeners.API, &s.listeners.MQTT, &s.listeners.Files, &s.admin, &s.console) {
 		if *addr, err = s.loopback(*addr); err != nil {
 			return err
 		}
@@ -139,19 +147,32 @@ func (s *server) run(ctx context.Context, out io.Writer) (err error) {
 		return fmt.Errorf("listen on %s: %w", s.admin, err)
 	}
 	ready.Admin = "http://" + listener.Addr().String()
-	return s.serve(ctx, cloud, others, listener, ready, out)
+	var page net.Listener
+	if s.console != "" {
+		if page, err = net.Listen("tcp", s.console); err != nil {
+			listener.Close()
+			return fmt.Errorf("listen on %s: %w", s.console, err)
+		}
+		ready.Console = "http://" + page.Addr().String() + "/"
+	}
+	return s.serve(ctx, cloud, others, listener, page, ready, out)
 }
 
-// serve runs the admin API, and the report of events, until ctx is done.
-func (s *server) serve(ctx context.Context, cloud *cloudtest.Cloud, others clouds, listener net.Listener, ready Ready, out io.Writer) error {
+// serve runs the admin API, the page if there is one, and the report of
+// events, until ctx is done.
+func (s *server) serve(ctx context.Context, cloud *cloudtest.Cloud, others clouds, listener, page net.Listener, ready Ready, out io.Writer) error {
 	files, err := os.MkdirTemp("", name+"-")
 	if err != nil {
 		return fmt.Errorf("make a directory for files: %w", err)
 	}
 	defer os.RemoveAll(files)
+	if s.gateways, err = filepath.Abs(cmp.Or(s.gateways, filepath.Join(files, "gateways"))); err != nil {
+		return fmt.Errorf("directory of gateways: %w", err)
+	}
+	rules := &admin{cloud: cloud, others: others, ready: ready, files: files, gateways: s.gateways}
 	group, ctx := errgroup.WithContext(ctx)
 	admin := &http.Server{
-		Handler:           newAdmin(cloud, others, ready, files, s.anywhere),
+		Handler:           rules.guarded(s.anywhere),
 		ReadHeaderTimeout: 10 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
@@ -165,6 +186,9 @@ func (s *server) serve(ctx context.Context, cloud *cloudtest.Cloud, others cloud
 		<-ctx.Done()
 		return admin.Close()
 	})
+	if page != nil {
+		group.Go(func() error { return servePage(ctx, page, rules.page(s.options.Hosts, s.anywhere)) })
+	}
 	group.Go(func() error { return s.report(ctx, cloud, ready, out) })
 	return group.Wait()
 }
@@ -173,6 +197,9 @@ func (s *server) serve(ctx context.Context, cloud *cloudtest.Cloud, others cloud
 func (s *server) report(ctx context.Context, cloud *cloudtest.Cloud, ready Ready, out io.Writer) error {
 	if !s.verbose {
 		return json.NewEncoder(out).Encode(ready)
+	}
+	if ready.Console != "" {
+		fmt.Fprintf(out, "console  %s\n", ready.Console)
 	}
 	fmt.Fprintf(out, "api    %s\nmqtt   %s\nfiles  %s\nadmin  %s\n", ready.API, ready.MQTT, ready.Files, ready.Admin)
 	for _, name := range slices.Sorted(maps.Keys(ready.Clouds)) {

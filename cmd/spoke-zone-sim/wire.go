@@ -36,12 +36,15 @@ type DeviceState struct {
 	cloudtest.Device
 	Connections int               `json:"connections"`
 	Versions    map[string]string `json:"versions"`
+	// Standing is all that the cloud's page on it would show.
+	Standing cloudtest.Standing `json:"standing"`
 }
 
 // A ReleaseState is an OTA file with the bytes of it that were sent in all.
 type ReleaseState struct {
 	cloudtest.Release
 	Served int64 `json:"served"`
+	Size   int64 `json:"size"`
 }
 
 // Credentials are what a factory knows of a device.

@@ -36,8 +36,12 @@ const (
 	releaseRate = 4 << 20
 )
 
-// Command returns `spoke-zone-sim demo`.
-func Command() *cobra.Command {
+// A Console serves a page for people about a cloud until ctx is done, and
+// tells its address first. What it needs on disk it keeps in dir.
+type Console func(ctx context.Context, cloud *cloudtest.Cloud, dir string, tell func(address string)) error
+
+// Command returns `spoke-zone-sim demo`, beside which console is served.
+func Command(console Console) *cobra.Command {
 	var agent string
 	var keep bool
 	cmd := &cobra.Command{
@@ -50,7 +54,7 @@ func Command() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return play(ctx, cmd.OutOrStdout(), agent, keep)
+			return play(ctx, cmd.OutOrStdout(), agent, keep, console)
 		},
 	}
 	cmd.Flags().StringVar(&agent, "agent", "", "run this agent `PROGRAM`; the one beside spoke-zone-sim if empty")
@@ -58,7 +62,7 @@ func Command() *cobra.Command {
 	return cmd
 }
 
-func play(ctx context.Context, out io.Writer, agent string, keep bool) (err error) {
+func play(ctx context.Context, out io.Writer, agent string, keep bool, console Console) (err error) {
 	if agent == "" {
 		self, err := os.Executable()
 		if err != nil {
@@ -88,6 +92,7 @@ func play(ctx context.Context, out io.Writer, agent string, keep bool) (err erro
 	var side errgroup.Group
 	side.Go(func() error { defer cancel(); return s.agent.wait() }) // nothing to see without the agent
 	side.Go(func() error { s.screen.follow(ctx, s.cloud); return nil })
+	side.Go(func() error { return console(ctx, s.cloud, dir, s.screen.console) })
 
 	playing, stop := context.WithTimeout(ctx, limit)
 	failed := s.acts(playing)
@@ -98,16 +103,15 @@ func play(ctx context.Context, out io.Writer, agent string, keep bool) (err erro
 	}
 	cancel()
 	ended := s.agent.stop()
-	_ = side.Wait()
-	return errors.Join(s.summary(failed), ended)
+	return errors.Join(side.Wait(), s.summary(failed), ended)
 }
 
 // invite says what can be done with a demo that is left running.
 func (s *stage) invite(out io.Writer) {
 	agent, config := s.agent.program, filepath.Join(s.dir, "agent.conf")
 	fmt.Fprintf(out, "\nLeft running; end it with Ctrl-C. To play with it:\n"+
-		"  %s status --watch --config %s\n  echo hello >%s\n  %s renew --config %s\n\n",
-		agent, config, filepath.Join(s.dir, "spool", "log", "hello.log"), agent, config)
+		"  %s in a browser\n  %s status --watch --config %s\n  echo hello >%s\n  %s renew --config %s\n\n",
+		s.screen.where(), agent, config, filepath.Join(s.dir, "spool", "log", "hello.log"), agent, config)
 }
 
 // An act is a thing that the demo promises.

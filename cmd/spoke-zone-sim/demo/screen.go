@@ -18,6 +18,8 @@ type screen struct {
 	start time.Time
 	told  int          // number of the last event that was told
 	marks []markedLine // to be told after an event that has not been told yet
+	// address of the console.
+	address string
 }
 
 type markedLine struct {
@@ -31,6 +33,21 @@ func (s *screen) sayAt(at time.Time, who, format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintf(s.out, "%6.2f s  %-8s %s\n", at.Sub(s.start).Seconds(), who, fmt.Sprintf(format, args...))
+}
+
+// console tells where to look at all of it.
+func (s *screen) console(address string) {
+	s.mu.Lock()
+	s.address = address
+	s.mu.Unlock()
+	s.say("", "-- watch and rule all of it at %s", address)
+}
+
+// where returns the address of the console, once it is known.
+func (s *screen) where() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.address
 }
 
 // mark tells that an act is over, after the event that ended it.
