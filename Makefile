@@ -25,7 +25,7 @@ ARMHF_GOARM ?= 7
 # 9 MiB.
 MAX_ARMV7 = 9437184
 
-.PHONY: help build demo test race year fuzz mutation bench lint arm cross deb reproducible dist release man integration test-system test-ota clock1970 clean
+.PHONY: help build demo test race year fuzz mutation bench lint arm cross deb reproducible dist release man integration test-system test-ota test-console clock1970 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -95,6 +95,9 @@ test-system: deb ## the .deb under a real systemd in a container (root, Debian),
 
 test-ota: build ## updates with dpkg, RAUC and SWUpdate, killed, and power cuts; OTA_KILLS=60 OTA_CUTS=50 are the full size
 	test/ota/run
+
+test-console: build ## the simulator's console in headless Chromium, with a real agent; pictures in build/console
+	go -C test/browser test -count=1 -v ./...
 
 clock1970: build ## the agent in a guest whose hardware clock says 1970 (qemu)
 	test/system/clock1970

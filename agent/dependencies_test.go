@@ -10,10 +10,10 @@ import (
 )
 
 // TestDependenciesHaveReasons wants a line in docs/dependencies.md for each
-// direct requirement of the agent and each pinned tool, and none for others.
+// direct requirement of the agent, each pinned tool and what drives the browser, and none for others.
 func TestDependenciesHaveReasons(t *testing.T) {
 	want, known := map[string]bool{}, map[string]bool{}
-	for _, dir := range []string{"..", "../packaging/tools"} {
+	for _, dir := range []string{"..", "../packaging/tools", "../test/browser"} {
 		cmd := exec.Command("go", "mod", "edit", "-json")
 		cmd.Dir = dir
 		out, err := cmd.Output()
