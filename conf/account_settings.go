@@ -120,7 +120,7 @@ func matches(pattern interface{ MatchString(string) bool }, what string) func(st
 }
 
 func checkFormat(s string) error {
-	if !formatWord.MatchString(s) {
+	if !isFormat(s) {
 		return fmt.Errorf("%s is no format", short(s))
 	}
 	return nil
@@ -153,7 +153,8 @@ func (v notifyValue) parse(s string) error {
 		if len(argv) == 0 || !strings.HasPrefix(argv[0], prefix) {
 			continue
 		}
-		if len(argv) > 1 || !notifyWord.MatchString(argv[0]) {
+		unit, reload := strings.CutPrefix(argv[0], "reload:")
+		if len(argv) > 1 || !signalWord.MatchString(argv[0]) && !(reload && unitName.MatchString(unit)) {
 			return fmt.Errorf("%s is not understood", short(argv[0]))
 		}
 		return nil

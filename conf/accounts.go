@@ -53,13 +53,13 @@ type Deliver struct {
 const deliverSection = "deliver."
 
 var (
-	accountName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-	profileName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
-	formatWord  = regexp.MustCompile(`^(raw|json|env:[A-Za-z_][A-Za-z0-9_]{0,127}|ini:([^.\[\]\s=:#;"` + "`" + `]{1,128}\.)?[^.\[\]\s=:#;"` + "`" + `]{1,128})$`)
+	accountName = newForm(64, `^[a-z0-9][a-z0-9_-]*$`)
+	profileName = newForm(64, `^[a-z0-9-]+$`)
 	octalMode   = regexp.MustCompile(`^0?[0-7]{3}$`)
 	sendWord    = regexp.MustCompile(`^(header|parameter|cookie)$`)
-	notifyWord  = regexp.MustCompile(`^(signal:/[^:]+:(HUP|USR1|USR2|TERM|INT)|reload:[A-Za-z0-9:_.@\\-]{1,255})$`)
-	callPath    = regexp.MustCompile(`^/[A-Za-z0-9_./-]{0,255}$`)
+	signalWord  = regexp.MustCompile(`^signal:/[^:]+:(HUP|USR1|USR2|TERM|INT)$`)
+	unitName    = newForm(255, `^[A-Za-z0-9:_.@\\-]+$`)
+	callPath    = newForm(256, `^/[A-Za-z0-9_./-]*$`)
 )
 
 // LoadAccounts reads the files dir/*.conf in the order of their names. A file

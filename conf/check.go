@@ -84,7 +84,7 @@ func loopback(host string) bool {
 }
 
 var (
-	moduleKey   = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+	moduleKey   = newForm(64, `^[a-z0-9-]+$`)
 	commandName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
 	collectName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$`)
 	groupName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$`)

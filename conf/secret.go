@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +14,7 @@ import (
 // maxSecret bounds a secret, in bytes.
 const maxSecret = 16 << 10
 
-var credentialName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,255}$`)
+var credentialName = newForm(255, `^[A-Za-z0-9_.-]+$`)
 
 // A Secret is where a password or a key is: in an account's own file, in a file
 // that is root's alone, or among the credentials of the daemon's unit. It does

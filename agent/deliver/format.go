@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A Kind is how a token stands in a file.
@@ -29,9 +30,13 @@ type Format struct {
 }
 
 var (
-	envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-	iniName = regexp.MustCompile(`^(?:([^.\[\]\s=:#;"` + "`" + `]{1,128})\.)?([^.\[\]\s=:#;"` + "`" + `]{1,128})$`)
+	envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	iniName = regexp.MustCompile(`^(?:([^.\[\]\s=:#;"` + "`" + `]+)\.)?([^.\[\]\s=:#;"` + "`" + `]+)$`)
 )
+
+// maxFormatName bounds a name, a section and a key. It is no part of the
+// patterns: a counted repetition is compiled to as many steps.
+const maxFormatName = 128
 
 // ParseFormat reads raw, json, env:NAME or ini:[SECTION.]KEY; empty is raw.
 func ParseFormat(s string) (Format, error) {
@@ -41,11 +46,11 @@ func ParseFormat(s string) (Format, error) {
 		return Format{Kind: Raw}, nil
 	case !named && (f.Kind == Raw || f.Kind == JSON):
 		return f, nil
-	case named && f.Kind == Env && envName.MatchString(rest):
+	case named && f.Kind == Env && len(rest) <= maxFormatName && envName.MatchString(rest):
 		f.Name = rest
 		return f, nil
 	case named && f.Kind == INI:
-		if m := iniName.FindStringSubmatch(rest); m != nil {
+		if m := iniName.FindStringSubmatch(rest); m != nil && utf8.RuneCountInString(m[1]) <= maxFormatName && utf8.RuneCountInString(m[2]) <= maxFormatName {
 			f.Section, f.Key = m[1], m[2]
 			return f, nil
 		}

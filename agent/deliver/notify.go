@@ -30,7 +30,10 @@ func (n Notify) IsZero() bool { return len(n.Argv) == 0 && n.PIDFile == "" && n.
 var signals = map[string]unix.Signal{"HUP": unix.SIGHUP, "USR1": unix.SIGUSR1, "USR2": unix.SIGUSR2, "TERM": unix.SIGTERM, "INT": unix.SIGINT}
 
 // unitForm is a name of a unit that can be reloaded (systemd.unit(5)).
-var unitForm = regexp.MustCompile(`^[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]{0,200}\.(service|target|socket|mount|slice|scope)$`)
+var unitForm = regexp.MustCompile(`^[A-Za-z0-9:_.@\\][A-Za-z0-9:_.@\\-]*\.(service|target|socket|mount|slice|scope)$`)
+
+// maxUnit bounds a unit's name, as systemd does.
+const maxUnit = 255
 
 // ParseNotify reads the words of a setting: signal:PIDFILE:HUP, reload:UNIT, or
 // a program and its arguments. Without words nobody is told.
@@ -54,7 +57,7 @@ func ParseNotify(words []string) (n Notify, err error) {
 		}
 		return n, nil
 	case kind == "reload" && len(words) == 1:
-		if !unitForm.MatchString(rest) {
+		if len(rest) > maxUnit || !unitForm.MatchString(rest) {
 			return n, fmt.Errorf("%.128q is no unit such as app.service", rest)
 		}
 		return Notify{Unit: rest}, nil

@@ -13,7 +13,7 @@ import (
 )
 
 // unitName is enough of one for a log (systemd.unit(5)).
-var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]{1,255}$`)
+var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.@\\-]+$`)
 
 // credentialsWait bounds what waits for a token at a time.
 const credentialsWait = 32
@@ -81,7 +81,7 @@ func wanted(addr net.Addr) (unit, account string, err error) {
 		return "", "", errors.New("the peer does not say which credential it wants: it is not systemd's LoadCredential=")
 	}
 	words := strings.Split(at.Name[1:], "/")
-	if len(words) != 4 || words[0] == "" || words[1] != "unit" || !unitName.MatchString(words[2]) || !nameForm.MatchString(words[3]) {
+	if len(words) != 4 || words[0] == "" || words[1] != "unit" || len(words[2]) > 255 || !unitName.MatchString(words[2]) || !isName(words[3]) {
 		return "", "", fmt.Errorf("the peer's address %q is not RANDOM/unit/UNIT/ACCOUNT", shorten(at.Name[1:]))
 	}
 	return words[2], words[3], nil

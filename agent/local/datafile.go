@@ -8,7 +8,7 @@ import (
 	"regexp"
 )
 
-var typeForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
+var typeForm = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 // add streams the body into the spool.
 func (c *calls) add(w http.ResponseWriter, r *http.Request, p peer) error {
@@ -18,9 +18,9 @@ func (c *calls) add(w http.ResponseWriter, r *http.Request, p peer) error {
 		typ = "log"
 	}
 	switch {
-	case !typeForm.MatchString(typ):
+	case len(typ) > 32 || !typeForm.MatchString(typ):
 		return Errorf(Invalid, "type %q: lower-case letters, digits and dashes, 32 at most", shorten(typ))
-	case module != "" && !nameForm.MatchString(module):
+	case module != "" && !isName(module):
 		return Errorf(Invalid, "module %q: a name has letters, digits, dot, dash and underscore, 64 at most", shorten(module))
 	case c.Add == nil:
 		return Errorf(NotFound, "no data files are taken here")

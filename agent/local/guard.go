@@ -149,12 +149,16 @@ func (c *calls) answer(w http.ResponseWriter, status int, v any) {
 	}
 }
 
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// isName bounds the length apart from the pattern: a counted repetition is
+// compiled to as many steps, and they were 0.3 MB of the daemon's memory.
+func isName(s string) bool { return len(s) <= 64 && nameForm.MatchString(s) }
 
 // pathName returns the part of the path called key, if it is a name.
 func pathName(r *http.Request, key string) (string, error) {
 	name := r.PathValue(key)
-	if !nameForm.MatchString(name) {
+	if !isName(name) {
 		return "", Errorf(Invalid, "%s %q: a name has letters, digits, dot, dash and underscore, 64 at most", key, shorten(name))
 	}
 	return name, nil

@@ -48,7 +48,7 @@ const (
 	Superseded = "superseded" // there is another token: get that
 )
 
-var hexSum = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var hexSum = regexp.MustCompile(`^[0-9a-f]+$`)
 
 // rejected takes a program's word that the cloud refused the account's token.
 // Only the token in force counts, and of each generation one report in 5 min:
@@ -64,7 +64,7 @@ func (c *calls) rejected(w http.ResponseWriter, r *http.Request, p peer) error {
 	var rej Rejection
 	dec := json.NewDecoder(io.LimitReader(r.Body, maxRejection))
 	dec.DisallowUnknownFields()
-	if dec.Decode(&rej) != nil || !hexSum.MatchString(rej.SHA256) || len(rej.Tail) > 4*tailLen || len(rej.Reason) > maxReasonLen {
+	if dec.Decode(&rej) != nil || len(rej.SHA256) != 64 || !hexSum.MatchString(rej.SHA256) || len(rej.Tail) > 4*tailLen || len(rej.Reason) > maxReasonLen {
 		return Errorf(Invalid, `the body is not {"tail": "the last 6 characters", "sha256": "64 hexadecimal digits", "reason": "at most %d bytes"}`, maxReasonLen)
 	}
 	s, _, err := c.Follow(account)
