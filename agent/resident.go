@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ func (r *runner) giveBack(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
+		debug.FreeOSMemory()
 		if err := releaseProgram(); err != nil {
 			r.Log.Debug("memory of unused code not given back", "err", err)
 		}
