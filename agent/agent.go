@@ -11,6 +11,7 @@ import (
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
+	"github.com/spoke-zone/spoke-zone-agent/agent/command"
 	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
 	"github.com/spoke-zone/spoke-zone-agent/systemd"
 )
@@ -57,6 +58,7 @@ type runner struct {
 
 	confined   []string // where the process may write; nil: anywhere
 	processors processors
+	commands   *command.Commands // which a program that runs needs until it ends
 	tokens     account.Store
 	standing   spell  // of the token's state
 	standings  spells // of the states of the other accounts' tokens
@@ -68,7 +70,7 @@ type runner struct {
 // ErrSettings when the settings cannot be used at the start; later faults leave
 // the settings in force.
 func Run(ctx context.Context, o Options) error {
-	r := &runner{Options: o, started: time.Now()}
+	r := &runner{Options: o, started: time.Now(), commands: newCommands(o.Log)}
 	r.processors.rest()
 	defer r.processors.add(1)
 	if err := r.load(); err != nil {
@@ -79,6 +81,7 @@ func Run(ctx context.Context, o Options) error {
 		Task{"settings", r.watchSettings},
 		Task{"watchdog", func(ctx context.Context) error { return systemd.Watchdog(ctx, r.alive.Err) }},
 		Task{"memory", r.giveBack},
+		Task{"commands", r.commands.Run},
 		Task{"agent", r.generations},
 	)
 }

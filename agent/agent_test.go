@@ -91,7 +91,7 @@ func (gw *gateway) start(t *testing.T) {
 	if gw.log != nil {
 		log = gw.log
 	}
-	r := &runner{tokens: account.Store{FS: gw.disk}, Options: Options{
+	r := &runner{tokens: account.Store{FS: gw.disk}, commands: newCommands(slog.New(log)), Options: Options{
 		InstallPolicy: gw.policy, Version: "test", Log: slog.New(log), Dial: gw.cloud.DialContext, Built: gw.boot.Add(-time.Hour),
 		ReadClock: func() clock.Reading {
 			return clock.Reading{Wall: time.Now(), Boot: time.Since(gw.boot), BootID: "1"}

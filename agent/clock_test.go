@@ -37,7 +37,7 @@ func TestAGatewayIn1970ThatAsksNothingElseRenews(t *testing.T) {
 // since boot.
 func (gw *gateway) startWith(t *testing.T, read func(up time.Duration) clock.Reading) {
 	t.Helper()
-	r := &runner{Options: Options{
+	r := &runner{commands: newCommands(slog.New(slog.DiscardHandler)), Options: Options{
 		Version: "test", Log: slog.New(slog.DiscardHandler), Dial: gw.cloud.DialContext, Built: gw.boot.Add(-time.Hour),
 		ReadClock: func() clock.Reading { return read(time.Since(gw.boot)) },
 	}}

@@ -1,17 +1,24 @@
 package agent
 
 import (
+	"log/slog"
+
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/command"
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/mqtt"
 )
 
-// newCommands joins the settings' commands and the agent's own to the programs
-// that they run.
-func (g *generation) newCommands() *command.Commands {
-	c := &command.Commands{
-		Dir: g.conf.Paths.Commands, Log: g.Log.With("task", "command"),
+func newCommands(log *slog.Logger) *command.Commands {
+	return &command.Commands{Log: log.With("task", "command")}
+}
+
+// followCommands tells the commands, which outlive a generation so that a
+// program that runs does, what there is to run from now on: the settings' and
+// the agent's own.
+func (g *generation) followCommands() {
+	s := command.Settings{
+		Dir: g.conf.Paths.Commands,
 		Builtin: map[string]func(command.Message) error{
 			"diagnostics": func(m command.Message) error {
 				return g.diagnostics.Take(m.Base, command.Decode(m.Payload), m.Retained)
@@ -20,9 +27,9 @@ func (g *generation) newCommands() *command.Commands {
 		},
 	}
 	for _, k := range g.conf.Commands {
-		c.Known = append(c.Known, command.Command{Name: k.Name, Run: k.Run, Timeout: k.Timeout, Retained: k.Retained == "run"})
+		s.Known = append(s.Known, command.Command{Name: k.Name, Run: k.Run, Timeout: k.Timeout, Retained: k.Retained == "run"})
 	}
-	return c
+	g.commands.Follow(s)
 }
 
 // receive takes a message from the broker.

@@ -15,7 +15,6 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/api"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
 	"github.com/spoke-zone/spoke-zone-agent/agent/collect"
-	"github.com/spoke-zone/spoke-zone-agent/agent/command"
 	"github.com/spoke-zone/spoke-zone-agent/agent/deliver"
 	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/agent/telemetry"
@@ -47,7 +46,6 @@ type generation struct {
 	broadcast   *telemetry.Broadcast
 	location    *telemetry.Location
 	bridge      *deliver.Account // nil if there is none
-	commands    *command.Commands
 
 	verdicts verdicts
 	device   identity
@@ -81,7 +79,7 @@ func (r *runner) assemble(s settings, number int) (*generation, error) {
 	g.keeper = g.newKeeper()
 	g.accounts.set(g.deviceAccount())
 	g.diagnostics = g.newDiagnostics()
-	g.commands = g.newCommands()
+	g.followCommands()
 	g.session = g.newSession(dialer)
 	g.broadcast = g.newBroadcast()
 	if g.location, err = g.newLocation(); err != nil {
@@ -116,7 +114,6 @@ func (g *generation) run(ctx context.Context, changed <-chan struct{}) error {
 		Task{"local", g.optional("local API", g.server.Run)},
 		Task{"status line", g.statusLine},
 		Task{"network", g.watchNetwork},
-		Task{"commands", g.commands.Run},
 		Task{"diagnostics", g.diagnostics.Run},
 		Task{"broadcast", g.broadcast.Run},
 		Task{"location", g.location.Run},

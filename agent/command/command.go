@@ -38,10 +38,8 @@ type Message struct {
 	Retained bool   // the broker had kept it: it may be old
 }
 
-// Commands takes messages and runs what they ask for: messages of one command
-// in their order, different commands beside each other. Set its fields before
-// Run.
-type Commands struct {
+// Settings say what there is to run.
+type Settings struct {
 	Known []Command
 	// Dir holds programs named as their commands, for those that Known does not
 	// name or names without Run.
@@ -49,16 +47,23 @@ type Commands struct {
 	// Builtin are the agent's own. They run inside Take, so they return soon,
 	// and judge retained messages themselves.
 	Builtin map[string]func(Message) error
+}
+
+// Commands takes messages and runs what they ask for: messages of one command
+// in their order, different commands beside each other. Set its fields before
+// Run; Follow brings other settings later.
+type Commands struct {
 	// Changed is called after each change of Status; may be nil.
 	Changed func()
 	Log     *slog.Logger
 
-	mu      sync.Mutex
-	queue   []job
-	running map[string]time.Time // since when, by name
-	status  Status
-	bell    chan struct{}
-	once    sync.Once
+	mu       sync.Mutex
+	settings Settings
+	queue    []job
+	running  map[string]time.Time // since when, by name
+	status   Status
+	bell     chan struct{}
+	once     sync.Once
 }
 
 // A job is a message that waits for its program.
@@ -71,11 +76,29 @@ type job struct {
 // errRetained means that the broker had kept the message.
 var errRetained = errors.New("the broker had kept the message, which may be old")
 
+// Follow goes by s from now on. Programs that run are not disturbed, and end by
+// the time limit that they began with. A message that waits runs what s says; if
+// that is nothing it counts as one of no command.
+func (c *Commands) Follow(s Settings) {
+	c.mu.Lock()
+	c.settings = s
+	waiting := c.queue
+	c.queue = nil
+	c.mu.Unlock()
+	for _, j := range waiting {
+		j.Retained = false // whether it may run was decided when it came
+		c.Take(j.Message)
+	}
+}
+
 // Take queues what m asks for, or does it if it is built in. It never waits for
 // a program.
 func (c *Commands) Take(m Message) {
 	log := c.Log.With("command", m.Name)
-	if do := c.Builtin[m.Name]; do != nil {
+	c.mu.Lock()
+	s := c.settings
+	c.mu.Unlock()
+	if do := s.Builtin[m.Name]; do != nil {
 		err := do(m)
 		c.note(func(s *Status) { s.finish(m.Name, err) })
 		if err != nil {
@@ -83,7 +106,7 @@ func (c *Commands) Take(m Message) {
 		}
 		return
 	}
-	j, retained, err := c.find(m)
+	j, retained, err := s.find(m)
 	switch {
 	case errors.Is(err, errUnknown):
 		c.Unknown(m.Base+"/ctrl/"+m.Name, len(m.Payload))

@@ -17,6 +17,7 @@ import (
 // A bench is Commands at work, with what they log.
 type bench struct {
 	*Commands
+	Settings
 	t   *testing.T
 	dir string
 	mu  sync.Mutex
@@ -39,7 +40,9 @@ func (b *bench) text() string {
 func start(t *testing.T, known ...Command) (b *bench, stop func()) {
 	t.Helper()
 	b = &bench{t: t, dir: t.TempDir()}
-	b.Commands = &Commands{Known: known, Dir: filepath.Join(b.dir, "commands.d"), Log: slog.New(slog.NewTextHandler(b, nil))}
+	b.Commands = &Commands{Log: slog.New(slog.NewTextHandler(b, nil))}
+	b.Settings = Settings{Known: known, Dir: filepath.Join(b.dir, "commands.d")}
+	b.Follow(b.Settings)
 	if err := os.Mkdir(b.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +57,11 @@ func start(t *testing.T, known ...Command) (b *bench, stop func()) {
 	})
 	t.Cleanup(stop)
 	return b, stop
+}
+
+func (b *bench) knows(known ...Command) {
+	b.Known = known
+	b.Follow(b.Settings)
 }
 
 func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
@@ -93,7 +101,7 @@ func sh(name, line string, args ...string) Command {
 func TestCommandGetsItsPayloadAndNothingElse(t *testing.T) {
 	t.Setenv("MQTT_TOKEN", "secret")
 	b, _ := start(t)
-	b.Known = []Command{sh("light/left", `cat >"$1"; env >"$1.env"; pwd >"$1.dir"`, b.path("out"))}
+	b.knows(sh("light/left", `cat >"$1"; env >"$1.env"; pwd >"$1.dir"`, b.path("out")))
 	b.Take(Message{Name: "light/left", Payload: []byte(`"{\"button_1\":1}"`)})
 	if s := b.ended(1); s.Done != 1 || s.Last != "light/left" {
 		t.Fatalf("%+v\n%s", s, b.text())
@@ -111,7 +119,7 @@ func TestCommandGetsItsPayloadAndNothingElse(t *testing.T) {
 
 func TestPayloadIsNoPartOfTheCommandLine(t *testing.T) {
 	b, _ := start(t)
-	b.Known = []Command{{Name: "say", Run: []string{"/bin/echo", "$(touch " + b.path("run") + ")", "`id`", ";"}}}
+	b.knows(Command{Name: "say", Run: []string{"/bin/echo", "$(touch " + b.path("run") + ")", "`id`", ";"}})
 	b.Take(Message{Name: "say", Payload: []byte("; touch " + b.path("run"))})
 	b.ended(1)
 	if _, err := os.Stat(b.path("run")); err == nil {
@@ -124,7 +132,7 @@ func TestPayloadIsNoPartOfTheCommandLine(t *testing.T) {
 
 func TestCommandsOfOneNameKeepTheirOrder(t *testing.T) {
 	b, _ := start(t)
-	b.Known = []Command{sh("a", `read -r n; sleep 0.0$((9-n)); echo "$n" >>"$1"`, b.path("out"))}
+	b.knows(sh("a", `read -r n; sleep 0.0$((9-n)); echo "$n" >>"$1"`, b.path("out")))
 	for n := range 9 {
 		b.Take(Message{Name: "a", Payload: []byte(strconv.Itoa(n) + "\n")})
 	}
@@ -140,6 +148,7 @@ func TestCommandsAndTheirQueueAreBounded(t *testing.T) {
 		name := "n" + strconv.Itoa(n)
 		b.Known = append(b.Known, sh(name, `while [ ! -e "$1" ]; do sleep 0.01; done`, b.path("go")))
 	}
+	b.Follow(b.Settings)
 	for _, k := range b.Known {
 		b.Take(Message{Name: k.Name})
 	}
@@ -165,7 +174,7 @@ func TestCommandOutOfTimeIsEndedWithItsChildren(t *testing.T) {
 	b, _ := start(t)
 	slow := sh("slow", `sleep 1000 & echo $! >"$1"; wait`, b.path("pid"))
 	slow.Timeout = 300 * time.Millisecond
-	b.Known = []Command{slow}
+	b.knows(slow)
 	b.Take(Message{Name: "slow"})
 	s := b.ended(1)
 	if s.Failed != 1 || !strings.Contains(s.LastError, "not done after 300ms") {
@@ -176,7 +185,7 @@ func TestCommandOutOfTimeIsEndedWithItsChildren(t *testing.T) {
 
 func TestCommandThatIgnoresTheSignalIsKilled(t *testing.T) {
 	b, stop := start(t)
-	b.Known = []Command{sh("deaf", `trap "" TERM; echo $$ >"$1"; while :; do sleep 0.05; done`, b.path("pid"))}
+	b.knows(sh("deaf", `trap "" TERM; echo $$ >"$1"; while :; do sleep 0.05; done`, b.path("pid")))
 	b.Take(Message{Name: "deaf"})
 	b.until("started", func(Status) bool { _, err := os.Stat(b.path("pid")); return err == nil })
 	stop()
@@ -188,7 +197,7 @@ func TestCommandThatIgnoresTheSignalIsKilled(t *testing.T) {
 
 func TestWhatACommandLeavesBehindIsKilled(t *testing.T) {
 	b, _ := start(t)
-	b.Known = []Command{sh("fork", `sleep 1000 & echo $! >"$1"`, b.path("pid"))}
+	b.knows(sh("fork", `sleep 1000 & echo $! >"$1"`, b.path("pid")))
 	b.Take(Message{Name: "fork"})
 	if s := b.ended(1); s.Done != 1 {
 		t.Errorf("%+v", s)
@@ -206,11 +215,39 @@ func (b *bench) gone(file string) {
 	})
 }
 
+// TestNewSettingsDisturbNoProgramThatRuns has one wait for a file while other
+// settings come, and two messages behind it.
+func TestNewSettingsDisturbNoProgramThatRuns(t *testing.T) {
+	b, _ := start(t)
+	b.knows(
+		sh("slow", `until [ -e "$1" ]; do sleep 0.01; done; echo old >>"$2"`, b.path("go"), b.path("out")),
+		Command{Name: "gone", Run: []string{"/bin/true"}},
+	)
+	for range maxRunning { // of one name, so that all but the first wait
+		b.Take(Message{Name: "slow"})
+	}
+	b.until("one runs", func(s Status) bool { return len(s.Running) == 1 && s.Queued == maxRunning-1 })
+	b.knows(sh("slow", `echo new >>"$1"`, b.path("out")))
+	if s := b.Status(); len(s.Running) != 1 || s.Queued != maxRunning-1 {
+		t.Errorf("after the new settings %+v", s)
+	}
+	b.Take(Message{Name: "gone"})
+	if err := os.WriteFile(b.path("go"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.ended(maxRunning); s.Failed != 0 || s.Unknown != 1 {
+		t.Errorf("%+v\n%s", s, b.text())
+	}
+	if got, want := b.read("out"), "old\n"+strings.Repeat("new\n", maxRunning-1); got != want {
+		t.Errorf("ran %q, want %q", got, want)
+	}
+}
+
 func TestRetainedCopies(t *testing.T) {
 	b, _ := start(t)
 	yes := sh("yes", "exit 0")
 	yes.Retained = true
-	b.Known = []Command{sh("no", "exit 0"), yes}
+	b.knows(sh("no", "exit 0"), yes)
 	b.Take(Message{Name: "no", Retained: true})
 	b.Take(Message{Name: "yes", Retained: true})
 	if s := b.ended(1); s.Ignored != 1 || s.Last != "yes" {
@@ -259,6 +296,7 @@ func TestBuiltinComesFirst(t *testing.T) {
 		got = append(got, m)
 		return nil
 	}}
+	b.Follow(b.Settings)
 	b.Take(Message{Name: "diagnostics", Payload: []byte("{}"), Retained: true})
 	if s := b.Status(); s.Done != 1 || len(got) != 1 || !got[0].Retained {
 		t.Errorf("%+v, handed over %v", s, got)

@@ -14,17 +14,17 @@ import (
 var errUnknown = errors.New("no such command")
 
 // find returns what runs for m, and whether a retained message may run it.
-func (c *Commands) find(m Message) (j job, retained bool, err error) {
+func (s Settings) find(m Message) (j job, retained bool, err error) {
 	known := Command{Name: m.Name}
-	i := slices.IndexFunc(c.Known, func(k Command) bool { return k.Name == m.Name })
+	i := slices.IndexFunc(s.Known, func(k Command) bool { return k.Name == m.Name })
 	if i >= 0 {
-		known = c.Known[i]
+		known = s.Known[i]
 	}
 	j = job{Message: m, argv: known.Run, timeout: cmp.Or(known.Timeout, DefaultTimeout)}
 	if len(j.argv) > 0 {
 		return j, known.Retained, nil
 	}
-	path, err := program(c.Dir, m.Name)
+	path, err := program(s.Dir, m.Name)
 	if errors.Is(err, fs.ErrNotExist) && i < 0 {
 		err = errUnknown
 	}

@@ -16,7 +16,7 @@ import (
 // grace is how long a program that is told to end (SIGTERM) has for that.
 const grace = 5 * time.Second
 
-var errStopped = errors.New("the agent ended it: it stops, or its settings have changed")
+var errStopped = errors.New("the agent ended it: it stops")
 
 // run runs the program of j to its end and returns the last that it said. What
 // it leaves behind in its process group is killed.
