@@ -50,7 +50,8 @@ type Call struct {
 	Attempt   int           `json:"attempt"`
 	Reason    string        `json:"reason"`
 	DryRun    bool          `json:"dry_run,omitempty"`
-	Limit     time.Duration `json:"limit"` // how long it may take
+	Lib       string        `json:"lib,omitempty"` // what the hook shares with others
+	Limit     time.Duration `json:"limit"`         // how long it may take
 }
 
 // env is the hook's whole environment.
@@ -68,6 +69,9 @@ func (c Call) env(now time.Duration, bootID string) []string {
 		{"DRY_RUN", dry}, {"REASON", c.Reason},
 	} {
 		env = append(env, "SPOKE_OTA_"+v[0]+"="+plain(v[1], 1024))
+	}
+	if c.Lib != "" {
+		env = append(env, "SPOKE_OTA_LIB="+c.Lib)
 	}
 	return env
 }
@@ -98,9 +102,12 @@ func bootTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
+// bootFile is another one in tests.
+var bootFile = "/proc/sys/kernel/random/boot_id"
+
 // bootID tells this boot from every other.
 func bootID() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	b, err := os.ReadFile(bootFile)
 	if err != nil {
 		return "", fmt.Errorf("identity of the boot: %w", err)
 	}

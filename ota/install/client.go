@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
 	"github.com/spoke-zone/spoke-zone-agent/ota"
 )
 
@@ -29,7 +28,7 @@ type Client struct {
 	Results string // directory of the installer's answers
 	Dir     string // directory of its progress
 	// Hook is where the hook of a module would be. Without one there is no need
-	// to ask.
+	// to ask what it can do.
 	Hook func(module string) string
 
 	mu    sync.Mutex    // guards the temporary name
@@ -41,7 +40,7 @@ var _ ota.Installer = (*Client)(nil)
 
 // Do asks the installer to run a verb, and waits for its end.
 func (c *Client) Do(ctx context.Context, verb ota.Verb, t ota.Txn) (ota.Result, error) {
-	if err := c.hook(t.Module); err != nil {
+	if err := c.hook(verb, t.Module); err != nil {
 		return ota.Result{}, err
 	}
 	q, name, err := c.ask(verb, t)
@@ -55,8 +54,10 @@ func (c *Client) Do(ctx context.Context, verb ota.Verb, t ota.Txn) (ota.Result, 
 	return a.result(verb)
 }
 
-func (c *Client) hook(module string) error {
-	if c.Hook == nil {
+// hook spares the installer a question before an update has begun. Later on the
+// installer has a hook even if the update took away the one that was there.
+func (c *Client) hook(verb ota.Verb, module string) error {
+	if c.Hook == nil || verb != ota.HookInfo && verb != ota.HookCheck {
 		return nil
 	}
 	if _, err := os.Stat(c.Hook(module)); errors.Is(err, fs.ErrNotExist) {
@@ -183,18 +184,16 @@ func (c *Client) ask(verb ota.Verb, t ota.Txn) (q Request, name string, err erro
 }
 
 // place makes a request appear whole: what is in the watched directory starts
-// the installer at once.
+// the installer at once. It is not made durable, because after a boot nobody
+// would take it.
 func (c *Client) place(name string, data []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := filepath.Join(c.Agent, requestDir+".next")
-	if err := atomicfile.Write(next, data, 0o600); err != nil {
+	if err := os.WriteFile(next, data, 0o600); err != nil {
 		return err
 	}
-	if err := os.Rename(next, name); err != nil {
-		return err
-	}
-	return atomicfile.OS{}.SyncDir(filepath.Dir(name))
+	return os.Rename(next, name)
 }
 
 // wait returns the answer to q, or says that nobody takes the request.

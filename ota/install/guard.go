@@ -115,9 +115,13 @@ func (i *Installer) tell(n note) error {
 // ask runs a verb of the hook on the guard's own behalf. The daemon sees that
 // something runs.
 func (i *Installer) ask(ctx context.Context, n note, t *txn, v ota.Verb) (ota.Code, string, error) {
-	hook, err := i.trust(n.Rule.HookPath(n.Request.Module))
-	if err != nil {
-		return 0, "", err
+	hook := t.kept()
+	if hook == "" {
+		installed, err := i.trust(n.Rule.HookPath(n.Request.Module))
+		if err != nil {
+			return 0, "", err
+		}
+		hook = installed
 	}
 	q := n.Request
 	q.Verb, q.Attempt, q.Reason, q.Until, q.Nonce = v, n.Tries, n.Undone, 0, newNonce()

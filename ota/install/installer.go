@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,7 @@ type Installer struct {
 	self    string                            // the program that runs here; /proc/self/exe outside of tests
 	trust   func(path string) (string, error) // Trust outside of tests
 	reboot  func() error
+	start   func(j job) (wait func() error, err error) // spawn outside of tests
 }
 
 // Run brings to an end what an earlier run has left, answers every request that
@@ -106,17 +108,28 @@ func (i *Installer) init() (err error) {
 	if i.reboot == nil {
 		i.reboot = func() error { return reboot(i.systemd) }
 	}
+	if i.start == nil {
+		i.start = i.spawn
+	}
+	if _, err := os.Stat(i.State); errors.Is(err, fs.ErrNotExist) {
+		if err := errors.Join(disk.MkdirAll(i.State, 0o711), disk.SyncDir(filepath.Dir(i.State))); err != nil {
+			return err
+		}
+	}
 	for _, d := range []struct {
 		name string
 		mode fs.FileMode
 	}{{i.State, 0o711}, {i.path("txn"), 0o700}, {i.path("jobs"), 0o700}, {i.path("keep"), 0o700},
 		{i.path("guard"), 0o700}, {i.path("unproven"), 0o700}, {i.path("results"), 0o750}, {i.Dir, 0o755}} {
-		if err := os.MkdirAll(d.name, d.mode); err != nil {
+		if err := disk.MkdirAll(d.name, d.mode); err != nil {
 			return err
 		}
 		if err := os.Chmod(d.name, d.mode); err != nil { // whatever the umask
 			return err
 		}
+	}
+	if err := disk.SyncDir(i.State); err != nil {
+		return err
 	}
 	// The daemon reads the results, whichever user it is.
 	var st unix.Stat_t
@@ -198,7 +211,7 @@ func (i *Installer) do(ctx context.Context, q Request) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	hook, err := i.trust(rule.HookPath(q.Module))
+	hook, err := i.hook(q, rule)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return none("module %s has no hook: %s is not there", q.Module, rule.HookPath(q.Module))
@@ -228,10 +241,9 @@ func (i *Installer) do(ctx context.Context, q Request) (*Answer, error) {
 			return nil, err
 		}
 		if q.Verb == ota.HookInstall {
-			err = i.entrust(q, t, rule)
-		}
-		if err != nil {
-			return nil, err
+			if hook, err = i.ready(q, t, rule, hook); err != nil {
+				return nil, err
+			}
 		}
 	case ota.HookCommit:
 		if t.Verified == nil {
@@ -248,19 +260,13 @@ func (i *Installer) policy(r Rule) Policy {
 // forget drops the answers of an earlier update that had the same number: the
 // daemon may have lost its state and count anew.
 func (i *Installer) forget(q Request) error {
-	for _, v := range Verbs {
-		for attempt := range 9 {
-			other := q
-			other.Verb, other.Attempt = v, attempt
-			if other.key() == q.key() {
-				continue
-			}
-			if err := remove(i.path("results", other.key()+answerSuffix)); err != nil {
-				return err
-			}
+	names, err := i.results().names(answerSuffix)
+	for _, name := range names {
+		if strings.HasPrefix(name, q.update()) && name != q.key()+answerSuffix {
+			err = errors.Join(err, remove(i.path("results", name)))
 		}
 	}
-	return nil
+	return err
 }
 
 // restart reboots the device, if the hook of this update wants it.
@@ -278,7 +284,7 @@ func (i *Installer) job(q Request, t *txn, p Policy, hook string) job {
 	c := Call{
 		Hook: hook, Verb: q.Verb, Txn: fmt.Sprintf("%08d-%s", q.Seq, q.ID), UUID: q.uuid(), ID: q.ID, Module: q.Module, Version: q.To, From: q.From,
 		File: t.file("payload"), NotesFile: t.file("notes"), StateDir: t.file("hook"), KeepDir: i.path("keep", q.Module),
-		Attempt: q.Attempt, Reason: q.Reason, Limit: Limit(q.Verb, t.Info),
+		Attempt: q.Attempt, Reason: q.Reason, Limit: Limit(q.Verb, t.Info), Lib: LibBeside(hook, i.trust),
 	}
 	if t.Verified != nil {
 		c.Size, c.SHA256 = t.Verified.Size, t.Verified.SHA256

@@ -358,12 +358,17 @@ func TestAHookOutlivesItsParentAlone(t *testing.T) {
 	b := newBench(t)
 	up := b.release(1, "1.1.0", "the payload", 5)
 	b.write("slow", nil)
+	told := make(chan string, 10)
+	up.Progress = func(percent int, phase string) { told <- fmt.Sprint(percent, " ", phase) }
 	asked := make(chan error, 1)
 	go func() {
 		_, err := b.client.Do(t.Context(), ota.HookInstall, up)
 		asked <- err
 	}()
 	b.eventually("the hook works", func() bool { return exists(b.path("busy")) })
+	if got := <-told; got != "50 copying" {
+		t.Errorf("progress %q", got)
+	}
 	kill9(t, "hook-run", b.path("state/jobs"))
 	select {
 	case err := <-asked:

@@ -102,8 +102,11 @@ func (q Request) stale(boot string, now time.Duration) bool {
 // key names what is asked for: the same verb of the same update and attempt has
 // the same key, however often it is asked for.
 func (q Request) key() string {
-	return fmt.Sprintf("%s-%08d-%s-%d", q.Module, q.Seq, q.Verb, q.Attempt)
+	return fmt.Sprintf("%s%s-%d", q.update(), q.Verb, q.Attempt)
 }
+
+// update is the beginning of all keys of the update.
+func (q Request) update() string { return fmt.Sprintf("%s-%08d-", q.Module, q.Seq) }
 
 // uuid names the update for installers that want one of that form.
 func (q Request) uuid() string {

@@ -63,28 +63,35 @@ func reboot(systemd bool) error {
 	return nil
 }
 
+// spawn starts a job in a process of its own.
+func (i *Installer) spawn(j job) (wait func() error, err error) {
+	cmd := starter(i.Program, j.Key, j.file(), j.Call.Limit, i.systemd)
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return cmd.Wait, cmd.Start()
+}
+
 // run starts a job and waits until it is answered.
 func (i *Installer) run(ctx context.Context, j job) error {
 	if err := disk.MkdirAll(j.Call.KeepDir, 0o700); err != nil {
 		return err
 	}
-	if err := remove(i.path("results", j.Key+answerSuffix)); err != nil {
+	if err := disk.SyncDir(i.path("keep")); err != nil {
 		return err
 	}
-	if err := disk.SyncDir(i.path("results")); err != nil {
+	// Should a power cut bring it back, the job that is on disk by then replaces it.
+	if err := remove(i.path("results", j.Key+answerSuffix)); err != nil {
 		return err
 	}
 	if err := writeJSON(j.file(), j, 0o600); err != nil {
 		return err
 	}
-	cmd := starter(i.Program, j.Key, j.file(), j.Call.Limit, i.systemd)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Start(); err != nil {
+	wait, err := i.start(j)
+	if err != nil {
 		return j.settle(ctx, "it was not started: "+err.Error())
 	}
 	ended := make(chan error, 1)
 	var g errgroup.Group
-	g.Go(func() error { ended <- cmd.Wait(); return nil })
+	g.Go(func() error { ended <- wait(); return nil })
 	select {
 	case err := <-ended:
 		why := "its process ended without a word"

@@ -21,7 +21,9 @@ func (i *Installer) recover(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".tmp") { // of a run that was cut short: nobody else writes here
+		name, isLock := strings.CutSuffix(e.Name(), ".lock")
+		over := isLock && !slices.ContainsFunc(entries, func(f os.DirEntry) bool { return f.Name() == name+".json" })
+		if over || strings.HasSuffix(e.Name(), ".tmp") { // of a run that was cut short: nobody else writes here
 			if err := remove(i.path("jobs", e.Name())); err != nil {
 				return err
 			}
@@ -44,6 +46,10 @@ func (i *Installer) recover(ctx context.Context) error {
 	}
 	marks, err := i.results().marks()
 	for key, m := range marks {
+		if a, ok, aerr := i.results().answer(key); aerr == nil && ok && a.Nonce == m.Nonce {
+			err = errors.Join(err, remove(i.path("results", key+markSuffix))) // a power cut brought it back
+			continue
+		}
 		err = errors.Join(err, i.results().put(key, Answer{Nonce: m.Nonce, ID: m.ID, To: m.To, Kind: Lost, Outcome: Outcome{Code: -1, Text: "the installer was interrupted"}}))
 	}
 	return err

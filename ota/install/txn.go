@@ -26,6 +26,7 @@ type txn struct {
 	Info     map[string]string  `json:"info,omitempty"`   // what the hook's info has said
 	Reboot   bool               `json:"reboot,omitempty"` // the hook wants one
 	Undone   string             `json:"undone,omitempty"` // why the guard has gone back
+	Hook     *keptHook          `json:"hook,omitempty"`   // the copy that works on this update
 
 	dir string
 }
@@ -34,7 +35,7 @@ type txn struct {
 // of the module has been cleared away.
 func openTxn(dir string, q Request) (*txn, error) {
 	t, err := loadTxn(dir)
-	if err == nil && t.Seq == q.Seq && t.ID == q.ID && t.To == q.To {
+	if err == nil && t.of(q) {
 		return t, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -50,13 +51,19 @@ func openTxn(dir string, q Request) (*txn, error) {
 	if err := atomicfile.WriteFS(disk, t.file("notes"), []byte(q.Notes), 0o600); err != nil {
 		return nil, err
 	}
-	return t, t.save()
+	if err := t.save(); err != nil {
+		return nil, err
+	}
+	return t, disk.SyncDir(filepath.Dir(dir))
 }
 
 func loadTxn(dir string) (*txn, error) {
 	t := &txn{dir: dir}
 	return t, readJSON(t.file("txn.json"), t)
 }
+
+// of reports whether q is about this update.
+func (t *txn) of(q Request) bool { return t.Seq == q.Seq && t.ID == q.ID && t.To == q.To }
 
 func (t *txn) file(name string) string { return filepath.Join(t.dir, name) }
 
@@ -126,13 +133,14 @@ func (t *txn) take(p Policy, q Request) error {
 	return t.save()
 }
 
-// publish gives a copy its name, once it is proven.
+// publish gives a copy its name, once it is proven. It is durable with the record
+// that says so.
 func (t *txn) publish() error {
 	err := disk.Rename(t.file("payload.new"), t.file("payload"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it has it already
 	}
-	return errors.Join(err, disk.SyncDir(t.dir))
+	return err
 }
 
 // copy returns the copy of the payload, open at its start.

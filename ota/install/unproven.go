@@ -84,7 +84,14 @@ func (u unproven) file(module string) string { return filepath.Join(string(u), m
 
 func (u unproven) save(n note) error { return writeJSON(u.file(n.Request.Module), n, 0o600) }
 
-func (u unproven) clear(module string) error { return remove(u.file(module)) }
+// clear takes a note away for good: one that a power cut brought back would have
+// the guard undo what is permanent.
+func (u unproven) clear(module string) error {
+	if err := remove(u.file(module)); err != nil {
+		return err
+	}
+	return disk.SyncDir(string(u))
+}
 
 // all lists the notes. Whatever else is in the directory goes.
 func (u unproven) all() (notes []note, err error) {
@@ -138,6 +145,23 @@ func (u unproven) ended(c Call, meaning ota.Code) error {
 	return nil
 }
 
+// ready makes all ready for the hook's install, and returns the copy of the hook
+// that is to do it, or the hook where none is kept.
+func (i *Installer) ready(q Request, t *txn, rule Rule, hook string) (string, error) {
+	err := mayKeep(hook, t.dir)
+	if errors.Is(err, errNotKept) {
+		i.Log.Warn("update begins", "module", q.Module, "err", err)
+		return hook, i.entrust(q, t, rule)
+	}
+	if err == nil {
+		err = t.keep(hook, LibBeside(hook, i.trust))
+	}
+	if err != nil {
+		return "", err
+	}
+	return t.kept(), i.entrust(q, t, rule)
+}
+
 // entrust makes sure that an installation can be undone without the daemon and
 // without the program that is installed now: a copy of this one is kept, and the
 // update noted as unproven.
@@ -167,7 +191,7 @@ func keepCopy(from, name string) error {
 			return nil
 		}
 	}
-	return atomicfile.Write(name, data, 0o700)
+	return atomicfile.WriteFS(disk, name, data, 0o700)
 }
 
 // daemonLives reports whether somebody holds the lock that the daemon has on its
