@@ -39,7 +39,7 @@ demo: build ## a gateway's whole day against the simulator, in under a minute
 test: ## every test, the concurrent packages with the race detector
 	go test $$(go list ./... | grep -vxF "$$(go list $(CONCURRENT))")
 	CGO_ENABLED=$(if $(RACE),1,0) go test -timeout 15m $(RACE) $(CPU1) $(CONCURRENT)
-	go test -run 'TestModel|Survives|Torture' ./ota # in full: less of it with the race detector
+	go test -run 'TestModel|Survives|Torture|ThePowerFails' ./ota ./ota/install # in full: less of it with the race detector
 	go test -run 'TestLifeAt|TestYear$$|TestFleet' ./agent/account # so here: 90 days at each cloud, a year of 200 devices, 10,000 after an outage
 	@test -n "$(RACE)" || echo "make test: no C compiler here: ran WITHOUT the race detector"
 
@@ -52,8 +52,8 @@ year: ## a year of 1,000 simulated devices (minutes); SEED=n repeats one
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	FUZZTIME=$(FUZZTIME) FUZZTIME_CORE=$(FUZZTIME_CORE) .ci/fuzz
 
-mutation: ## takes out each fsync, rename and probe of the updates: a test must fail (10 minutes; MUTATIONS=quick: one of each)
-	MUTATIONS=$(MUTATIONS) go test -tags mutation -count=1 -timeout 40m -run 'TestMutations$$' -v ./ota
+mutation: ## takes out each fsync, rename and probe of the updates: a test must fail (20 minutes; MUTATIONS=quick: one of each)
+	MUTATIONS=$(MUTATIONS) go test -tags mutation -count=1 -timeout 90m -run 'TestMutations$$' -v ./ota
 
 bench: build ## side by side with curl, openssl and mosquitto_sub; rewrites docs/benchmarks.md
 	test/bench/run

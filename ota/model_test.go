@@ -447,7 +447,7 @@ func fetched(ma *machine) (effect, error) {
 // newModel begins with nothing but the record of that.
 func newModel(t *testing.T, w world, lies func(call, name string) bool) *model {
 	m := &model{t: t, cuts: 1, rng: rand.New(rand.NewPCG(5, 7)), seen: map[string]int{}, next: map[int][]int{}, ends: map[int]bool{},
-		edges: map[[2]Phase]bool{}, limit: 60_000}
+		edges: map[[2]Phase]bool{}, limit: 8_000}
 	disk := newMemFS(modelDir)
 	disk.lies = lies
 	r, err := openRoom(disk, modelDir, "app")

@@ -26,7 +26,7 @@ type mutation struct {
 
 // durable are the directories whose every fsync and rename is taken out, one at
 // a time.
-var durable = []string{".", "../agent/atomicfile"}
+var durable = []string{".", "../agent/atomicfile", "install"}
 
 // quick are the mutations of the short run: one of each kind.
 var quick = []string{"without probe on restart", "without probe before commit", "store.go without Sync", "store.go without Rename"}
@@ -64,7 +64,7 @@ func TestMutations(t *testing.T) {
 			}
 		}
 	}
-	if len(all) < 13 {
+	if len(all) < 22 {
 		t.Errorf("%d calls of fsync and rename were found", len(all))
 	}
 	for _, f := range faults {
@@ -130,11 +130,14 @@ func withoutDurability(t *testing.T, file string) (all []mutation) {
 				return true
 			}
 			at := func(p token.Pos) int { return fset.Position(p).Offset }
-			args := string(text[at(sel.X.Pos()):at(sel.X.End())])
-			for _, a := range c.Args {
-				args += ", " + string(text[at(a.Pos()):at(a.End())])
+			var args []string
+			for _, a := range append([]ast.Expr{sel.X}, c.Args...) {
+				args = append(args, string(text[at(a.Pos()):at(a.End())]))
 			}
-			mutant := string(text[:at(c.Pos())]) + "func(...any) error { return nil }(" + args + ")" + string(text[at(c.End()):])
+			if args[0] == "os" { // a package is no value
+				args = args[1:]
+			}
+			mutant := string(text[:at(c.Pos())]) + "func(...any) error { return nil }(" + strings.Join(args, ", ") + ")" + string(text[at(c.End()):])
 			name := fmt.Sprintf("%s without %s at line %d", filepath.Base(file), sel.Sel.Name, fset.Position(c.Pos()).Line)
 			all = append(all, mutation{name, file, mutant})
 			return true
@@ -183,6 +186,16 @@ func (m mutation) found(t *testing.T) string {
 			return by
 		}
 	}
+	if strings.HasPrefix(m.file, "install/") {
+		t.Setenv("POWER_CUTS", "all")
+		program := build("../ota/install")
+		for _, run := range []string{"TestASigned|TestAHook", "TestThePowerFails"} {
+			if by := fails(t, program, "install", run); by != "" {
+				return by
+			}
+		}
+		return ""
+	}
 	program := build("../ota")
 	// The slowest last: most mutants do not live to see it. The model notices a
 	// wrong decision, without waiting for the end of an update that has none.
@@ -203,7 +216,7 @@ var failed = regexp.MustCompile(`(?m)^--- FAIL: (Test\w+)`)
 // fails returns the name of the test that fails, and makes sure that it is not
 // time that ran out.
 func fails(t *testing.T, program, dir, run string) string {
-	cmd := exec.CommandContext(t.Context(), program, "-test.failfast", "-test.timeout=4m", "-test.run", run)
+	cmd := exec.CommandContext(t.Context(), program, "-test.failfast", "-test.timeout=15m", "-test.run", run)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err == nil {

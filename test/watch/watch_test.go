@@ -59,7 +59,8 @@ run   = /run/device/installer.run
 keys = /etc/spoke-zone-agent/keys/*.pub
 `
 
-// hook replaces one file, and notes each call. An installation waits for go.
+// hook replaces one file, and notes each call. An installation waits for go. With
+// version 1.3 comes a hook that does not work.
 const hook = `#!/bin/sh
 top=/run/device
 echo "$1 $SPOKE_OTA_VERSION" >>$top/calls
@@ -68,9 +69,14 @@ info) printf '@set api=1\n@set reboot=never\n@set rollback=yes\n' ;;
 probe) if [ "$(cat $top/version)" = "$SPOKE_OTA_VERSION" ]; then exit 20; else exit 22; fi ;;
 install)
 	while [ ! -e $top/go ]; do sleep 0.05; done
+	if [ "$SPOKE_OTA_VERSION" = 1.3 ]; then
+		cp -p /etc/spoke-zone-agent/hooks.d/screen "$SPOKE_OTA_STATE_DIR/hook" && echo 'exit 1' >/etc/spoke-zone-agent/hooks.d/screen
+	fi
 	cp $top/version "$SPOKE_OTA_STATE_DIR/before" && cp "$SPOKE_OTA_FILE" $top/.new && sync $top/.new && mv $top/.new $top/version ;;
 verify) [ "$(cat $top/version)" != 1.2 ] || exit 41 ;;
-rollback) cp "$SPOKE_OTA_STATE_DIR/before" $top/.new && mv $top/.new $top/version ;;
+rollback)
+	[ ! -e "$SPOKE_OTA_STATE_DIR/hook" ] || cp -p "$SPOKE_OTA_STATE_DIR/hook" /etc/spoke-zone-agent/hooks.d/screen
+	cp "$SPOKE_OTA_STATE_DIR/before" $top/.new && mv $top/.new $top/version ;;
 esac
 `
 
@@ -189,13 +195,9 @@ func (d device) calls(line string) int {
 	return len(slices.DeleteFunc(strings.Split(read(work+"/calls"), "\n"), func(s string) bool { return s != line }))
 }
 
-// TestAnUpdateWithoutSystemd kills the agent and the watcher while the hook
-// installs, which goes on and is not run twice; a version whose hook finds it
-// ill is undone.
-func TestAnUpdateWithoutSystemd(t *testing.T) {
-	if !isolated(t) {
-		return
-	}
+// newDevice makes one in the test's own namespace.
+func newDevice(t *testing.T) device {
+	t.Helper()
 	binary, err := filepath.Abs("../../build/spoke-zone-agent")
 	must(t, err)
 	if _, err := os.Stat(binary); err != nil {
@@ -221,7 +223,17 @@ func TestAnUpdateWithoutSystemd(t *testing.T) {
 	write(t, etc+"/install.conf", policy, 0o644)
 	write(t, etc+"/keys/test.pub", public, 0o644)
 	write(t, etc+"/hooks.d/screen", hook, 0o755)
+	return d
+}
 
+// TestAnUpdateWithoutSystemd kills the agent and the watcher while the hook
+// installs, which goes on and is not run twice; a version whose hook finds it
+// ill is undone.
+func TestAnUpdateWithoutSystemd(t *testing.T) {
+	if !isolated(t) {
+		return
+	}
+	d := newDevice(t)
 	d.offer("1.1")
 	killWatcher, killAgent := d.start("install-run", "--watch"), d.start("run", "--config", work+"/agent.conf")
 	d.eventually("the hook installs 1.1", func() bool { return d.calls("install 1.1") == 1 })
