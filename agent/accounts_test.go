@@ -21,7 +21,7 @@ import (
 // until waits for what a file's change causes.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 6000 { // two minutes, which only a failure waits out
 		if ok() {
 			return
 		}

@@ -117,7 +117,7 @@ func TestReload(t *testing.T) {
 	until := func(what string, good func(local.Status) bool) {
 		t.Helper()
 		var last local.Status
-		for range 200 {
+		for range 2400 { // two minutes, which only a failure waits out
 			s, err := client.Status(ctx)
 			if err == nil && good(s) {
 				return

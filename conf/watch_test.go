@@ -42,7 +42,7 @@ func run(t *testing.T, w *Watcher) watch {
 // until waits for calls of changed until condition holds.
 func (w watch) until(what string, condition func() bool) {
 	w.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for {
 		select {
 		case <-w.changed:

@@ -65,7 +65,7 @@ func browse(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	where := ""
-	for range 1000 {
+	for range 6000 {
 		text, _ := os.ReadFile(ts.MkAbs(args[0])) // it may not be there yet
 		if where = address.FindString(string(text)); where != "" {
 			break

@@ -62,7 +62,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // await COMMAND... runs the command again until it succeeds.
 func await(ts *testscript.TestScript, neg bool, args []string) {
-	for range 1000 {
+	for range 6000 {
 		if err := ts.Exec(args[0], args[1:]...); err == nil {
 			return
 		}
