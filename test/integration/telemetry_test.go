@@ -91,12 +91,11 @@ func TestBridgeOfARealMosquitto(t *testing.T) {
 	if err := os.Mkdir(include, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := peers.FreeAddr() // also while Mosquitto is away
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(listener.Addr().String())
-	listener.Close()
+	_, port, _ := net.SplitHostPort(addr)
 	conf := filepath.Join(dir, "mosquitto.conf")
 	err = os.WriteFile(conf, fmt.Appendf(nil, "user root\npid_file %[1]s/pid\npersistence true\npersistence_location %[1]s/\nlistener %[2]s 127.0.0.1\nallow_anonymous true\ninclude_dir %[3]s\n",
 		dir, port, include), 0o644)

@@ -17,7 +17,7 @@ type GPSD struct {
 // StartGPSD starts a gpsd in dir whose receiver travels north along a meridian
 // at 10 knots, from 44.067 north, 93.1 west.
 func StartGPSD(dir string) (*GPSD, error) {
-	addr, err := freeAddr()
+	addr, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ type Mosquitto struct {
 // measured against it is the kernel's 40 ms timer (Nagle's rule against
 // delayed acknowledgements).
 func StartMosquitto(dir string, certs Certificates, users map[string]string) (*Mosquitto, error) {
-	addr, err := freeAddr()
+	addr, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ type Nginx struct {
 // the header X-Accel-Limit-Rate the application says it of one answer. The first
 // 8 MiB come at once, whatever the rate.
 func StartNginx(dir string, certs Certificates, www, upstream, rate string) (*Nginx, error) {
-	addr, err := freeAddr()
+	addr, err := FreeAddr()
 	if err != nil {
 		return nil, err
 	}

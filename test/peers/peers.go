@@ -72,10 +72,10 @@ func answers(addr string) error {
 	}
 }
 
-// freeAddr returns an address of loopback that nobody listens on. Its port is
+// FreeAddr returns an address of loopback that nobody listens on. Its port is
 // none that the kernel gives to connections: one of those could take it while
 // the server that it is for starts, or is dead and to start again.
-func freeAddr() (string, error) {
+func FreeAddr() (string, error) {
 	var err error
 	for range 100 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(firstEphemeral()-10_000))
@@ -97,7 +97,7 @@ func firstEphemeral() int {
 	return first
 }
 
-// port returns the port of an address that freeAddr gave.
+// port returns the port of an address that FreeAddr gave.
 func port(addr string) string {
 	_, port, _ := net.SplitHostPort(addr)
 	return port

@@ -180,7 +180,7 @@ func (d device) module() (m local.Module, err error) {
 
 func (d device) eventually(what string, is func() bool) {
 	d.Helper()
-	for range 900 {
+	for range 1800 {
 		if is() {
 			return
 		}
