@@ -36,6 +36,9 @@ func write(w io.Writer, version, path string) error {
 	parts := []cdx.Component{component(cdx.ComponentTypeLibrary, "std", strings.TrimPrefix(info.GoVersion, "go"), "")}
 	refs := []string{parts[0].BOMRef}
 	for _, module := range info.Deps {
+		if module.Replace != nil && module.Replace.Sum == "" {
+			continue // by a directory of the program's own
+		}
 		if module.Replace != nil {
 			module = module.Replace
 		}
