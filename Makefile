@@ -25,7 +25,7 @@ ARMHF_GOARM ?= 7
 # 9 MiB.
 MAX_ARMV7 = 9437184
 
-.PHONY: help build demo test race year fuzz mutation bench lint arm cross deb reproducible dist release man integration test-system test-ota test-console clock1970 clean
+.PHONY: help build demo test race year fuzz mutation bench lint arm cross deb reproducible dist release man integration test-datafiles test-system test-ota test-console clock1970 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -87,7 +87,11 @@ man: ## the man pages, docs/settings.md and the status's schema, from the code
 	go run ./docs/man
 
 integration: build ## the built agent against Mosquitto and nginx over TLS, against 200 kill -9, and updated without systemd
-	go test -tags integration -count=1 -p 1 -v ./test/integration ./test/kill ./test/watch
+	go test -tags integration -count=1 -p 1 -v ./test/integration ./test/kill ./test/watch ./test/datafiles
+
+test-datafiles: build ## data files in full, half an hour: 2,000 through kills and errors, logs rotated for a minute, a drop box of 10,000
+	DATA_FILES=$(or $(DATA_FILES),2000) KILLS=$(or $(KILLS),5000) ROTATIONS=$(or $(ROTATIONS),60) HOSTILE_FILES=$(or $(HOSTILE_FILES),10000) \
+		go test -tags integration -count=1 -timeout 90m -v ./test/datafiles
 
 test-system: deb ## the .deb under a real systemd in a container (root, Debian), and MESSAGES=10000 through kills of broker and agent
 	test/system/run $(DEB_VERSION)

@@ -31,7 +31,8 @@ type DataFile struct {
 	Type    string    `json:"type"`
 	Module  string    `json:"module,omitempty"`
 	Created time.Time `json:"created"`
-	Puts    int       `json:"puts"` // how often content arrived complete
+	Puts    int       `json:"puts"`             // how often content arrived complete
+	Others  int       `json:"others,omitempty"` // how often it was another than the time before
 	Name    string    `json:"name,omitempty"`
 	Size    int64     `json:"size"`
 	SHA256  string    `json:"sha256,omitempty"`
@@ -137,7 +138,9 @@ func (c *Cloud) keep(id int, got DataFile) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.files[id]
-	f.Puts++
+	if f.Puts++; f.Puts > 1 && f.SHA256 != got.SHA256 {
+		f.Others++
+	}
 	f.Name, f.Size, f.SHA256, f.Content = got.Name, got.Size, got.SHA256, got.Content
 	c.note(Event{Kind: EventUpload, Op: "data-put", Device: f.Device, ID: id, Size: f.Size, Why: f.Type})
 }

@@ -91,6 +91,9 @@ func (u *Uploader) pass(ctx context.Context) time.Duration {
 			}
 		case err != nil && !errors.Is(err, os.ErrNotExist):
 			u.drop.skip(c.place, err)
+			if again := !permanent(err); again && (next == 0 || scanBlind < next) {
+				next = scanBlind // once there is room
+			}
 		}
 	}
 	for _, s := range u.drop.news() {
@@ -104,6 +107,11 @@ func (u *Uploader) pass(ctx context.Context) time.Duration {
 		}
 	})
 	return next
+}
+
+// permanent reports whether err, of taking a file, is of the file itself.
+func permanent(err error) bool {
+	return slices.ContainsFunc([]error{errLink, errSpecial, errDirectory, errNames, errForeign, errLarge, errClosed, errNoDir}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // makeDirs makes the directories of the drop box that are missing. Where they
