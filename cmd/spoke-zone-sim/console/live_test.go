@@ -128,6 +128,7 @@ func TestStreamTellsWhatHappens(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		cloud.Tell(cloudtest.Event{Kind: "second", Why: "a\nb: <c>\r\n\ndata: forged"})
+		time.Sleep(interval) // it may be taking breath
 		got := r.now()
 		if len(got) != 1 || !strings.HasSuffix(got[0].id, "-2") {
 			t.Fatalf("got %v", got)
@@ -206,7 +207,7 @@ func TestStreamIsBounded(t *testing.T) {
 		for range 2 * maxBacklog {
 			cloud.Tell(cloudtest.Event{Kind: "x"})
 		}
-		time.Sleep(breath)
+		time.Sleep(interval)
 		got = r.now()
 		if len(got) != 1+maxBacklog || got[0].kind != "missed" || got[0].data != fmt.Sprintf(`{"events":%d}`, maxBacklog) {
 			t.Errorf("got %d, first %v", len(got), got[0])

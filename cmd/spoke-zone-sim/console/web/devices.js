@@ -80,12 +80,10 @@ export function tick() {
   for (const d of devices) {
     const p = parts.get(d.id);
     const token = d.standing.in_use ?? d.standing.newest;
-    write(p.state, d.connections > 0 ? (d.connections > 1 ? `online, ${d.connections} connections` : "online") : `offline, seen ${time.since(d.standing.last_online)}`);
-    if (!token) {
-      write(p.token, "no token yet");
-      continue;
-    }
-    life(p, d, token);
+    write(p.state, d.connections > 0 ? (d.connections > 1 ? `online, ${d.connections} connections` : "online") : `offline, ${time.since(d.standing.last_online)}`);
+    p.bar.hidden = !token;
+    if (token) life(p, d, token);
+    else write(p.token, "No token yet: provision it.");
   }
 }
 
@@ -103,8 +101,8 @@ function life(p, d, token) {
   p.bar.setAttribute("aria-valuetext", words);
   write(p.token, `Token ${token.tail}`);
   write(p.left, words);
-  write(p.from, `issued ${time.clock(from)}`);
-  write(p.to, `expires ${time.span(until - from) && time.clock(until)}`);
+  write(p.from, `issued ${time.moment(from)}`);
+  write(p.to, `expires ${time.moment(until)}`);
   const newer = d.standing.newest && d.standing.newest.tail !== token.tail && Date.parse(d.standing.newest.issued) >= from;
   write(p.note, newer ? `A newer one, ${d.standing.newest.tail}, was issued and not yet used.`
     : !d.standing.in_use ? "Not used yet: start the agent."

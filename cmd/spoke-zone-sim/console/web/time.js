@@ -15,6 +15,10 @@ export function clock(at) {
 export const day = (at) =>
   new Date(at).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", year: "numeric" });
 
+// moment is a time of today, or of another day.
+export const moment = (at) => day(at) === day(now()) ? clock(at)
+  : `${new Date(at).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" })}, ${clock(at)}`;
+
 // span is a duration in ms in one or two units.
 export function span(ms) {
   const s = Math.max(0, Math.floor(ms / 1000));
@@ -24,7 +28,7 @@ export function span(ms) {
   return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
 }
 
-export const since = (at) => Date.parse(at) > 0 ? span(now() - Date.parse(at)) + " ago" : "never";
+export const since = (at) => Date.parse(at) > 0 ? `seen ${span(now() - Date.parse(at))} ago` : "never seen";
 
 // duration reads one as Go writes it, into ms.
 export function duration(text) {
