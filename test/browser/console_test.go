@@ -62,7 +62,8 @@ func (p *page) provision() *gateway {
 	if !ok {
 		p.t.Fatalf("got %q", command)
 	}
-	p.do("close the dialog", chromedp.KeyEvent(kb.Escape))
+	p.click("#provision .closer button")
+	p.until("the dialog closed", `!document.querySelector("#provision").open`)
 	p.until("the device", `document.querySelector("#d123")`)
 	g := &gateway{p.t, filepath.Dir(config), built(p.t, "spoke-zone-agent")}
 	g.add("\n[ota]\ncheck_interval = 1s\n\n[diagnostics]\nmin_interval = 1s\n")

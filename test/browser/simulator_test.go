@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -87,20 +86,6 @@ func (g *gateway) add(text string) {
 		f.Close()
 	}
 	if err != nil {
-		g.t.Fatal(err)
-	}
-}
-
-// set puts a line into a section that is there.
-func (g *gateway) set(section, line string) {
-	g.t.Helper()
-	path := filepath.Join(g.dir, "agent.conf")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		g.t.Fatal(err)
-	}
-	changed := strings.Replace(string(text), "["+section+"]\n", "["+section+"]\n"+line+"\n", 1)
-	if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
 		g.t.Fatal(err)
 	}
 }
