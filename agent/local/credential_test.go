@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -32,12 +33,13 @@ func TestSystemdGetsABareToken(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
+	unit := fmt.Sprintf("@%x", os.Getpid()) // the namespace is the machine's
 	for _, tt := range []struct{ name, want, say string }{
-		{"@5a1b/unit/app.service/building", "eyJ.bare.token", "via=app.service"},
-		{"@5a1b/unit/app@1.service/building", "eyJ.bare.token", "via=app@1.service"},
-		{"@5a1b/unit/app.service/other", "", "there is no account"},
-		{"@5a1b/unit/app.service/waiting", "", "away since noon"},
-		{"@5a1b/unit/building", "", "is not RANDOM/unit/UNIT/ACCOUNT"},
+		{unit + "/unit/app.service/building", "eyJ.bare.token", "via=app.service"},
+		{unit + "/unit/app@1.service/building", "eyJ.bare.token", "via=app@1.service"},
+		{unit + "/unit/app.service/other", "", "there is no account"},
+		{unit + "/unit/app.service/waiting", "", "away since noon"},
+		{unit + "/unit/building", "", "is not RANDOM/unit/UNIT/ACCOUNT"},
 		{"", "", "does not say which"},
 	} {
 		var from *net.UnixAddr
