@@ -62,7 +62,7 @@ func TestJournalPriorities(t *testing.T) {
 type shy struct{}
 
 func (shy) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("tail", "abc123"), slog.Time("expires", time.Unix(0, 0)))
+	return slog.GroupValue(slog.String("tail", "abc123"), slog.Time("expires", time.Unix(0, 0).UTC()))
 }
 
 func TestSecretsStayOut(t *testing.T) {

@@ -126,7 +126,7 @@ func TestStreamTellsWhatHappens(t *testing.T) {
 		if got := kinds(r.now()); got != "hello happened" {
 			t.Fatalf("got %s", got)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(2*interval - breath/2) // the stream is not out of breath then
 		cloud.Tell(cloudtest.Event{Kind: "second", Why: "a\nb: <c>\r\n\ndata: forged"})
 		time.Sleep(interval) // it may be taking breath
 		got := r.now()
