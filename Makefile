@@ -25,7 +25,7 @@ ARMHF_GOARM ?= 7
 # 9 MiB.
 MAX_ARMV7 = 9437184
 
-.PHONY: help build demo test race year fuzz mutation bench lint arm cross deb reproducible dist release man integration test-datafiles test-system test-ota test-console clock1970 clean
+.PHONY: help build demo test race year fuzz mutation bench lint arm cross deb reproducible dist release man integration scenarios test-datafiles test-system test-ota test-console clock1970 clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
@@ -93,8 +93,12 @@ test-datafiles: build ## data files in full, half an hour: 2,000 through kills a
 	DATA_FILES=$(or $(DATA_FILES),2000) KILLS=$(or $(KILLS),5000) ROTATIONS=$(or $(ROTATIONS),60) HOSTILE_FILES=$(or $(HOSTILE_FILES),10000) \
 		go test -tags integration -count=1 -timeout 90m -v ./test/datafiles
 
-test-system: deb ## the .deb under a real systemd in a container (root, Debian), and MESSAGES=10000 through kills of broker and agent
+scenarios: build ## the shipped scenarios, three at a time (docs/scenarios.md)
+	go test -tags integration -count=1 -parallel 3 -timeout 20m -v ./test/scenarios
+
+test-system: deb ## the .deb under a real systemd in a container (root, Debian), and MESSAGES=10000 through kills of broker and agent, and the scenarios
 	test/system/run $(DEB_VERSION)
+	$(MAKE) scenarios
 	MESSAGES=$(or $(MESSAGES),10000) go test -tags integration -count=1 -v -run TestNothingIsLost ./test/integration
 
 test-ota: build ## updates with dpkg, RAUC and SWUpdate, killed, and power cuts; OTA_KILLS=60 OTA_CUTS=50 are the full size

@@ -61,6 +61,12 @@ func TestWhatIsPublishedOfflineIsSentLater(t *testing.T) {
 			t.Errorf("queue %+v", q)
 		}
 	})
+	run(t, b, withOutbox(d), func(t *testing.T, f *fixture) {
+		pause(time.Second)
+		if q := f.Queue(); q.Messages != 5 {
+			t.Errorf("before the first connection of another life the queue is %+v", q)
+		}
+	})
 	b.code = nil
 	run(t, b, withOutbox(d), func(t *testing.T, f *fixture) {
 		f.keep(t, "new", KeepAll)

@@ -97,6 +97,9 @@ func (s *Session) Run(ctx context.Context) error {
 	s.inbox, s.told = newInbox(), make(map[string]bool)
 	s.breakFirst = s.BreakFirst
 	s.window.freed, s.window.land = make(chan struct{}, 1), s.land
+	if s.Outbox != nil {
+		_ = s.Outbox.Open() // its Status tells why, and what waits before the first connection
+	}
 	disconnected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	s.workers.Go(func() error {
 		defer disconnect()

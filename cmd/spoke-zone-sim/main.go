@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/spoke-zone/spoke-zone-agent/cmd/spoke-zone-sim/demo"
+	"github.com/spoke-zone/spoke-zone-agent/cmd/spoke-zone-sim/scenario"
 )
 
 // The exit statuses, from sysexits(3).
@@ -51,8 +52,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
+	if errors.Is(err, scenario.ErrTold) {
+		return exitFailed
+	}
 	fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	var faults scenario.Faults
 	switch {
+	case errors.As(err, &faults):
+		return exitUsage
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(stderr, "See %s --help.\n", name)
 		return exitUsage
@@ -69,15 +76,15 @@ func command() *cobra.Command {
 		Use:   name,
 		Short: "Stand in for Spoke Zone, with all of its moods",
 		Long: "spoke-zone-sim answers as Spoke Zone's HTTP API and MQTT broker do, and as Beacon\n" +
-			"Tower, BACE, PlaceOS and Beamery. The command serve is the simulator; the others\n" +
-			"talk to one that runs.",
+			"Tower, BACE, PlaceOS and Beamery. The command serve is the simulator; demo and run\n" +
+			"play with one of their own, the others talk to one that runs.",
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
 	withConsole(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(serveCommand(), demo.Command(demoConsole), provisionCommand(), accountCommand(), versionCommand())
+	root.AddCommand(serveCommand(), demo.Command(demoConsole), scenario.Command(), provisionCommand(), accountCommand(), versionCommand())
 	root.AddCommand(controlCommands()...)
 	for _, c := range append(root.Commands(), root) {
 		if check := c.Args; check != nil {

@@ -11,6 +11,13 @@ import (
 
 func isDamaged(name string) bool { return strings.HasSuffix(name, suffix+damaged) }
 
+// Open reads what is on disk, so that Status tells of it. Put and Next do so
+// when they are first called, and after Open has failed.
+func (o *Outbox) Open() error {
+	o.init()
+	return o.open()
+}
+
 // open reads what is on disk, once.
 func (o *Outbox) open() error {
 	o.mu.Lock()

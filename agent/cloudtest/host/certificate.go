@@ -14,7 +14,7 @@ import (
 )
 
 // certificateLife is long, for tests set their clocks far ahead.
-const certificateLife = 50 * 365 * 24 * time.Hour
+const certificateLife = 100 * 365 * 24 * time.Hour
 
 // A Certificate is a server's, signed by a CA of its own.
 type Certificate struct {
