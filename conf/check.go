@@ -86,7 +86,7 @@ func loopback(host string) bool {
 var (
 	moduleKey   = newForm(64, `^[a-z0-9-]+$`)
 	commandName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
-	collectName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$`)
+	collectName = newForm(64, `^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
 	groupName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$`)
 	nmeaSource  = regexp.MustCompile(`^nmea:/[^@]+@[0-9]{3,7}$`)
 	timeSpan    = regexp.MustCompile(`^(\d\d:\d\d)-(\d\d:\d\d)$`)
