@@ -29,7 +29,14 @@ zz000000-00f00000 r-xp 00000000 fe:00 77 /usr/bin/spoke-zone-agent
 // test, and goes on.
 func TestTheProgramRunsOnWithoutItsUnusedPages(t *testing.T) {
 	before := residentFile(t)
-	if err := releaseProgram(); err != nil {
+	program, err := ownMappings()
+	if err != nil || len(program) == 0 {
+		t.Fatalf("%d mappings of the program: %v", len(program), err)
+	}
+	if err := part(program); err != nil {
+		t.Fatal(err)
+	}
+	if err := release(program); err != nil {
 		t.Fatal(err)
 	}
 	after := residentFile(t)
