@@ -55,8 +55,8 @@ fuzz: ## every fuzz target for FUZZTIME (10s) each
 mutation: ## takes out each fsync, rename and probe of the updates: a test must fail (20 minutes; MUTATIONS=quick: one of each)
 	MUTATIONS=$(MUTATIONS) go test -tags mutation -count=1 -timeout 90m -run 'TestMutations$$' -v ./ota
 
-bench: build ## side by side with curl, openssl and mosquitto_sub; rewrites docs/benchmarks.md
-	test/bench/run
+bench: build ## side by side with curl, openssl and mosquitto_sub; rewrites docs/benchmarks.md (ONLY=idle,tokens: these sections)
+	test/bench/run $(if $(ONLY),--only $(ONLY))
 
 lint: build/tools/.built ## vet, gofmt, staticcheck, shellcheck, mandoc and govulncheck
 	.ci/lint

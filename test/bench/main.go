@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -27,7 +28,7 @@ func main() {
 	flag.StringVar(&o.page, "page", "docs/benchmarks.md", "the page to write")
 	flag.BoolVar(&o.quick, "quick", false, "measure once and write no page")
 	worker := flag.String("worker", "", "be the program that publishes (JSON)")
-	only := flag.String("only", "", "one of fetch, idle, start, rotate, publish, tokens; writes no page")
+	only := flag.String("only", "", "some of fetch, start, rotate, idle, publish, tokens, by commas: rewrites their sections of the page alone")
 	flag.Parse()
 	o.only = *only
 	if *worker != "" {
@@ -78,21 +79,29 @@ func run(o options) error {
 
 	var page strings.Builder
 	fmt.Fprintf(&page, head, machine(), time.Now().UTC().Format("2006-01-02"), versions(o), load())
+	var sections []string
 	for _, part := range []struct {
 		name    string
 		measure func(*rig, io.Writer) error
 	}{{"fetch", measureFetch}, {"start", measureStart}, {"rotate", measureRotation}, {"idle", measureIdle}, {"publish", measurePublish}, {"tokens", measureTokens}} {
-		if o.only != "" && o.only != part.name {
+		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), part.name) {
 			continue
 		}
-		if err := part.measure(r, &page); err != nil {
+		var section strings.Builder
+		loaded := load()
+		if err := part.measure(r, &section); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
+		page.WriteString(section.String())
+		sections = append(sections, alone(section.String(), loaded))
 	}
-	fmt.Fprintf(&page, "\nLoad average at the end: %s.\n", load())
+	fmt.Fprintf(&page, lastLine+"%s.\n", load())
 	fmt.Print(page.String())
-	if o.quick || o.only != "" {
+	switch {
+	case o.quick:
 		return nil
+	case o.only != "":
+		return rewrite(o.page, sections)
 	}
 	page.WriteString(fleet)
 	return os.WriteFile(o.page, []byte(page.String()), 0o644)

@@ -30,7 +30,7 @@ func (p *Program) runCommand() *cobra.Command {
 // garbage is how much may be allocated before it is collected, in percent of
 // what is in use: half of Go's default. A gateway has more cycles than memory
 // for the agent: under 1,000 token requests a second it saves 1.5 MB
-// (test/bench/run -only tokens).
+// (make bench ONLY=tokens).
 const garbage = 50
 
 func (p *Program) run() error {
