@@ -3,6 +3,7 @@ package ota
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ type device struct {
 	info    map[string]string        // what info says
 	busy    map[string]chan struct{} // by module: closed when what changes the system ends; it outlives the agent
 	last    *Result                  // of the newest install, durably
+	modules []string                 // in the order of their installations
 }
 
 // Do runs a hook, which goes on when ctx ends.
@@ -48,6 +50,7 @@ func (d *device) Do(ctx context.Context, v Verb, t Txn) (Result, error) {
 		}
 		if v == HookInstall {
 			d.last = nil
+			d.modules = append(d.modules, t.Module)
 		}
 	})
 	go func() {
@@ -346,23 +349,39 @@ func TestHookMayRefuse(t *testing.T) {
 	}
 }
 
+// twoModules have a release each, of other versions, because the device has one
+// version for both.
+func (d *device) twoModules(keys ...string) (modules []Module) {
+	for i, key := range keys {
+		f := file([]string{"7", "8"}[i], []string{"1.1", "1.2"}[i])
+		f.Module = key
+		d.g.cloud.put(f, contents(7+i))
+		modules = append(modules, Module{Key: key, Policy: Install, Installed: func(context.Context) (v Version, err error) {
+			v = "1.0"
+			d.set(func() {
+				if slices.Contains(d.modules, key) {
+					v = f.Version
+				}
+			})
+			return v, nil
+		}})
+	}
+	return modules
+}
+
 func TestModulesAreInstalledOneAtATimeAndInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, d := installing(t, Install)
 		change := g.change
 		g.change = func(m *Manager) {
 			change(m)
-			m.Modules = append(m.Modules, Module{Key: "display", Policy: Install, Installed: m.Modules[0].Installed})
+			m.Modules = d.twoModules("app", "display")
 		}
-		second := file("8", "1.1")
-		second.Module = "display"
-		g.cloud.put(file("7", "1.1"), contents(7))
-		g.cloud.put(second, contents(8))
 		d.hold = time.Hour
 		g.start()
 		defer g.end()
 		waits := ""
-		for range 400 {
+		for range 800 {
 			list, _ := g.m.Status()
 			if list[0].Phase.Installs() && list[1].Phase.Installs() {
 				t.Fatal("both are installed at once")
@@ -374,10 +393,43 @@ func TestModulesAreInstalledOneAtATimeAndInOrder(t *testing.T) {
 			}
 			time.Sleep(15 * time.Second)
 		}
-		if d.most != 1 || !strings.HasSuffix(waits, " is being installed") {
-			t.Errorf("%d hooks at once; the other waited: %q", d.most, waits)
+		if d.most != 1 || !strings.HasSuffix(waits, " is being installed") || len(d.modules) != 2 {
+			t.Errorf("%d hooks at once; the other waited: %q; installed %v", d.most, waits, d.modules)
 		}
 	})
+}
+
+// TestAllThatWaitForTheWindowKeepTheirOrder has both modules ready before either
+// may be installed.
+func TestAllThatWaitForTheWindowKeepTheirOrder(t *testing.T) {
+	for _, order := range [][]string{{"app", "display"}, {"display", "app"}} {
+		synctest.Test(t, func(t *testing.T) {
+			g, d := installing(t, Install)
+			change := g.change
+			g.change = func(m *Manager) {
+				change(m)
+				m.Modules = d.twoModules(order...)
+				m.Rules = Rules{Time: func() (time.Time, bool) { return time.Now().UTC(), true }}
+				var err error
+				if m.Rules.Window, err = ParseWindow("03:00-23:00"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d.hold = time.Hour
+			g.start() // at midnight
+			defer g.end()
+			time.Sleep(2 * time.Hour)
+			for _, s := range func() []ModuleStatus { list, _ := g.m.Status(); return list }() {
+				if s.Waits != "the window opens at Sat 2000-01-01 03:00 UTC" {
+					t.Errorf("%s: %q", s.Module, s.Waits)
+				}
+			}
+			time.Sleep(10 * time.Hour)
+			if !slices.Equal(d.modules, order) {
+				t.Errorf("installed %v, want %v", d.modules, order)
+			}
+		})
+	}
 }
 
 func TestUpdateWithoutAnAnswerIsNotGivenUp(t *testing.T) {

@@ -9,12 +9,16 @@ same_pid() { [ "$(pid)" = "$1" ]; }
 undamaged() { same "" "$(dpkg --verify $package | grep -v ' c ')"; }
 next=9.0.1-1 ill=9.0.2-1 dead=9.0.3-1
 
-# renumbered VERSION [PROGRAM]: a package of another build of the agent under that number, or with another program.
+# renumbered VERSION [PROGRAM]: a package of another build of the agent under that number, or with another program, in the
+# place of the hook, too.
 renumbered() {
 	rm -rf /tmp/renumbered
 	dpkg-deb -R /srv/next.deb /tmp/renumbered
 	sed -i "s/^Version: .*/Version: $1/" /tmp/renumbered/DEBIAN/control
-	[ $# -lt 2 ] || install -m 0755 "$2" /tmp/renumbered/usr/bin/spoke-zone-agent
+	if [ $# -gt 1 ]; then
+		for program in bin/spoke-zone-agent lib/spoke-zone-agent/hooks/dpkg; do install -m 0755 "$2" /tmp/renumbered/usr/$program; done
+		: >/tmp/renumbered/usr/lib/spoke-zone-agent/hooks/lib.sh
+	fi
 	dpkg-deb -Zgzip --root-owner-group -b /tmp/renumbered /tmp/renumbered.deb >/dev/null
 }
 # offer FILE VERSION
@@ -73,7 +77,7 @@ systemctl daemon-reload
 check "the guard's timer starts anew" systemctl restart $guard.timer
 printf '#!/bin/sh\nexit 1\n' >/tmp/dead
 renumbered $dead /tmp/dead
-check "a version whose program does not start is offered" offer /tmp/renumbered.deb $dead
+check "a version whose program does not start, nor its hook, is offered" offer /tmp/renumbered.deb $dead
 await 60 "it is installed" is_installed $dead
 await 20 "and does not run" refuse systemctl is-active --quiet $unit
 await 120 "the guard brings the version before back" is_installed $next
