@@ -366,6 +366,7 @@ func TestAHookOutlivesItsParentAlone(t *testing.T) {
 		asked <- err
 	}()
 	b.eventually("the hook works", func() bool { return exists(b.path("busy")) })
+	b.eventually("its progress is told", func() bool { return len(told) > 0 })
 	if got := <-told; got != "50 copying" {
 		t.Errorf("progress %q", got)
 	}

@@ -100,8 +100,22 @@ func TestAHooksOutputIsBounded(t *testing.T) {
 	for _, line := range o.Log {
 		kept += len(line) + 1
 	}
-	if kept > logBytes || len(o.Log[0]) > lineBytes || len(o.Log) > burstLines+100 || o.Dropped < 49000 {
+	if kept > logBytes || len(o.Log[0]) > lineBytes || len(o.Log)+o.Dropped != 50001 {
 		t.Errorf("%d lines of %d bytes kept, %d dropped", len(o.Log), kept, o.Dropped)
+	}
+}
+
+func TestAHooksLinesAreLimited(t *testing.T) {
+	r := newReport(nil, nil)
+	now := time.Unix(1e9, 0)
+	r.now = func() time.Time { return now }
+	s := &stream{report: r}
+	for range 3 {
+		s.Write([]byte(strings.Repeat("line\n", 1000)))
+		now = now.Add(time.Second)
+	}
+	if o := r.outcome(); len(o.Log) != burstLines+2*linesASec || o.Dropped != 3000-len(o.Log) {
+		t.Errorf("%d lines kept, %d dropped", len(o.Log), o.Dropped)
 	}
 }
 
