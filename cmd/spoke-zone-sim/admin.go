@@ -11,13 +11,17 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest"
 )
 
-// maxRelease bounds an uploaded OTA file.
-const maxRelease = 2 << 30
+// maxRelease bounds an uploaded OTA file, maxStored all of them together.
+const (
+	maxRelease = 2 << 30
+	maxStored  = 16 << 30
+)
 
 type admin struct {
 	cloud  *cloudtest.Cloud
@@ -26,6 +30,7 @@ type admin struct {
 	files  string // directory of uploaded OTA files
 	// gateways is the directory below which gateways are written.
 	gateways string
+	stored   atomic.Int64 // bytes of the uploaded OTA files
 }
 
 // routes are the API by which people, tests and the console rule the simulator.
@@ -205,15 +210,19 @@ func (a *admin) content(w http.ResponseWriter, r *http.Request) (cloudtest.Conte
 		seed, _ := strconv.ParseUint(r.URL.Query().Get("seed"), 10, 64)
 		return cloudtest.Seeded(seed, n), nil
 	}
+	if a.stored.Load() > maxStored {
+		return nil, fmt.Errorf("there are %d bytes of OTA files already", a.stored.Load())
+	}
 	f, err := os.CreateTemp(a.files, "release-")
 	if err != nil {
 		return nil, fmt.Errorf("keep file: %w", err)
 	}
-	_, err = io.Copy(f, http.MaxBytesReader(w, r.Body, maxRelease))
+	n, err := io.Copy(f, http.MaxBytesReader(w, r.Body, maxRelease))
 	if err = errors.Join(err, f.Close()); err != nil {
 		os.Remove(f.Name())
 		return nil, fmt.Errorf("keep file: %w", err)
 	}
+	a.stored.Add(n)
 	return cloudtest.File(f.Name()), nil
 }
 
