@@ -96,6 +96,9 @@ func (c *Collector) noteSeen(f *file, h *os.File, st *unix.Stat_t) {
 	if f.Pos == 0 && st.Size > 0 {
 		f.Pos = firstData(h, st.Size)
 	}
+	if f.Size < printed && st.Size != f.Size { // the print of a few bytes is that of many files: it must not be what a restart goes by
+		c.saved = false
+	}
 	if err := f.see(h, st.Size); err == nil {
 		f.MTime = st.Mtim.Nano()
 	}

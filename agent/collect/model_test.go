@@ -85,3 +85,24 @@ func rotations(t *rapid.T, pattern string) {
 		t.Fatalf("status %+v", *s)
 	}
 }
+
+// TestAShortFileIsKnownAfterARestart has a log of a few lines copied, truncated
+// and filled again while the Collector is away: the print of its first byte
+// alone, which all lines share, would not tell.
+func TestAShortFileIsKnownAfterARestart(t *testing.T) {
+	w := newWorld(t, t.TempDir(), "app.log")
+	defer func() { w.c.closeFiles() }()
+	w.size = 400
+	w.append("app.log", "0")
+	w.pass(time.Second)
+	w.append("app.log", "001 first\n0002 second\n")
+	w.pass(0)
+	w.copyTruncate("app.log", 9, func() {})
+	w.start()
+	w.append("app.log", "0003 third, of a file that is longer by now\n")
+	w.pass(time.Second)
+	for range 4 {
+		w.pass(time.Minute)
+	}
+	w.wants("0001 first\n0002 second\n0003 third, of a file that is longer by now\n")
+}
