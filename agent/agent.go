@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
+	"github.com/spoke-zone/spoke-zone-agent/agent/capture"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
 	"github.com/spoke-zone/spoke-zone-agent/agent/command"
 	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
@@ -59,6 +60,7 @@ type runner struct {
 	confined   []string // where the process may write; nil: anywhere
 	processors processors
 	commands   *command.Commands // which a program that runs needs until it ends
+	ownLog     *capture.OwnLog // keeps Log, while the cloud asks for it
 	tokens     account.Store
 	standing   spell  // of the token's state
 	standings  spells // of the states of the other accounts' tokens
@@ -70,14 +72,16 @@ type runner struct {
 // ErrSettings when the settings cannot be used at the start; later faults leave
 // the settings in force.
 func Run(ctx context.Context, o Options) error {
-	r := &runner{Options: o, started: time.Now(), commands: newCommands(o.Log)}
+	r := &runner{Options: o, started: time.Now()}
+	r.keepLog()
+	r.commands = newCommands(r.Log)
 	r.processors.rest()
 	defer r.processors.add(1)
 	if err := r.load(); err != nil {
 		return fmt.Errorf("%w: %w", ErrSettings, err)
 	}
 	r.confine()
-	return RunTasks(ctx, o.Log,
+	return RunTasks(ctx, r.Log,
 		Task{"settings", r.watchSettings},
 		Task{"watchdog", func(ctx context.Context) error { return systemd.Watchdog(ctx, r.alive.Err) }},
 		Task{"memory", r.giveBack},

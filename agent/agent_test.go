@@ -97,6 +97,7 @@ func (gw *gateway) start(t *testing.T) {
 			return clock.Reading{Wall: time.Now(), Boot: time.Since(gw.boot), BootID: "1"}
 		},
 	}}
+	r.keepLog()
 	s, err := complete(gw.conf)
 	if err != nil {
 		t.Fatal(err)

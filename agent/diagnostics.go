@@ -11,7 +11,7 @@ import (
 // newDiagnostics joins the level of diagnostics to its record.
 func (g *generation) newDiagnostics() *telemetry.Control {
 	c := &telemetry.Control{
-		Path: filepath.Join(g.conf.Paths.State, "diagnostics"), Least: g.conf.Diagnostics.MinInterval,
+		Path: filepath.Join(g.conf.Paths.State, "diagnostics"), Least: g.conf.Diagnostics.MinInterval, Most: g.conf.Diagnostics.MaxTime,
 		Now: g.clock.Now, Log: g.Log.With("task", "diagnostics"),
 	}
 	c.Load()

@@ -34,7 +34,10 @@ func TestDebugOnlySilencesEveryOtherPublisher(t *testing.T) {
 		gw.start(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- gw.g.broadcast.Run(ctx) }()
+		gw.g.location.Source, gw.g.location.Distance = fixed{}, 0
+		go func() {
+			done <- RunTasks(ctx, gw.g.Log, Task{"broadcast", gw.g.broadcast.Run}, Task{"location", gw.g.location.Run})
+		}()
 		base := fmt.Sprintf("mrs/d/%d/", gw.device.ID)
 		level := func(payload string) {
 			t.Helper()
@@ -45,7 +48,7 @@ func TestDebugOnlySilencesEveryOtherPublisher(t *testing.T) {
 		}
 		seen := 0
 		time.Sleep(10 * time.Minute)
-		if got := gw.topics(&seen); got[base+"mon/versions"] < 9 || got[base+"mon/diagnostics"] != 0 {
+		if got := gw.topics(&seen); got[base+"mon/versions"] < 9 || got[base+"mon/location"] < 9 || got[base+"mon/diagnostics"] != 0 {
 			t.Errorf("level normal: %v", got)
 		}
 		level(`"{\"level\":\"debug-only\",\"broadcast_interval\":60}"`) // as a dashboard's widget sends it
@@ -53,6 +56,9 @@ func TestDebugOnlySilencesEveryOtherPublisher(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if got := gw.topics(&seen); got[base+"mon/versions"] != 0 || got[base+"mon/diagnostics"] != 10 || len(got) != 1 {
 			t.Errorf("level debug-only: %v", got)
+		}
+		if err := gw.g.reportVersions(t.Context(), "display"); err == nil || !strings.Contains(err.Error(), "level of diagnostics") {
+			t.Errorf("the outcome of an update may be published: %v", err)
 		}
 		if err := gw.g.publish(t.Context(), local.Publication{Topic: "mon/held"}); err != nil {
 			t.Errorf("a message that can wait in the outbox is not taken: %v", err)
@@ -72,8 +78,11 @@ func TestDebugOnlySilencesEveryOtherPublisher(t *testing.T) {
 			t.Errorf("the level was lifted, and what waited did not come: %v", got)
 		}
 		time.Sleep(10 * time.Minute)
-		if got := gw.topics(&seen); got[base+"mon/versions"] < 9 || got[base+"mon/diagnostics"] != 0 {
+		if got := gw.topics(&seen); got[base+"mon/versions"] < 9 || got[base+"mon/location"] < 9 || got[base+"mon/diagnostics"] != 0 {
 			t.Errorf("level debug: %v", got)
+		}
+		if err := gw.g.reportVersions(t.Context(), "display"); err != nil {
+			t.Errorf("the outcome of an update is not published: %v", err)
 		}
 		if err := gw.g.publish(t.Context(), local.Publication{Topic: "mon/door"}); err != nil {
 			t.Errorf("publish: %v", err)
@@ -85,6 +94,12 @@ func TestDebugOnlySilencesEveryOtherPublisher(t *testing.T) {
 		gw.stop(t)
 	})
 }
+
+// fixed is a source of one place.
+type fixed struct{}
+
+func (fixed) Fix(context.Context) (telemetry.Fix, error) { return telemetry.Fix{}, nil }
+func (fixed) Close() error                               { return nil }
 
 // The cloud's documents print another root; the answer goes where the question
 // came from.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
 	"github.com/spoke-zone/spoke-zone-agent/agent/api"
+	"github.com/spoke-zone/spoke-zone-agent/agent/capture"
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
 	"github.com/spoke-zone/spoke-zone-agent/agent/collect"
 	"github.com/spoke-zone/spoke-zone-agent/agent/deliver"
@@ -43,6 +44,7 @@ type generation struct {
 	server   *local.Server
 
 	diagnostics *telemetry.Control
+	recorder    *capture.Recorder
 	broadcast   *telemetry.Broadcast
 	location    *telemetry.Location
 	bridge      *deliver.Account // nil if there is none
@@ -79,6 +81,7 @@ func (r *runner) assemble(s settings, number int) (*generation, error) {
 	g.keeper = g.newKeeper()
 	g.accounts.set(g.deviceAccount())
 	g.diagnostics = g.newDiagnostics()
+	g.recorder = g.newRecorder()
 	g.followCommands()
 	g.session = g.newSession(dialer)
 	g.broadcast = g.newBroadcast()
@@ -116,6 +119,7 @@ func (g *generation) run(ctx context.Context, changed <-chan struct{}) error {
 		Task{"network", g.watchNetwork},
 		Task{"diagnostics", g.diagnostics.Run},
 		Task{"broadcast", g.broadcast.Run},
+		Task{"recorder", g.recorder.Run},
 		Task{"location", g.location.Run},
 		Task{"bridge", g.keepBridge},
 		Task{"settings", func(ctx context.Context) error {
@@ -143,7 +147,7 @@ func (g *generation) spine() []Task {
 // makeDirectories makes what is missing of the agent's own directories. Where
 // that fails the parts go on without, and say so.
 func (g *generation) makeDirectories() {
-	for _, dir := range []string{"cred", "ota", "outbox", "upload"} {
+	for _, dir := range []string{"cred", "ota", "outbox", "upload", "capture"} {
 		err := os.MkdirAll(filepath.Join(g.conf.Paths.State, dir), 0o700)
 		g.troubles.set("state/"+dir, err)
 	}

@@ -17,9 +17,9 @@ const module = "github.com/spoke-zone/spoke-zone-agent"
 
 var (
 	// Leaves know nothing but leaves; every part may use them.
-	leaves = []string{"agent/atomicfile", "agent/budget", "agent/clock", "agent/confine", "agent/latest", "agent/lineend"}
+	leaves = []string{"agent/atomicfile", "agent/budget", "agent/clock", "agent/confine", "agent/latest", "agent/lineend", "agent/redact"}
 	// Parts import none of each other: they meet in package agent.
-	parts = []string{"agent/account", "agent/api", "agent/collect", "agent/command", "agent/deliver", "agent/local", "agent/telemetry", "agent/upload",
+	parts = []string{"agent/account", "agent/api", "agent/capture", "agent/collect", "agent/command", "agent/deliver", "agent/local", "agent/telemetry", "agent/upload",
 		"conf", "mqtt", "ota", "systemd"}
 	// The simulated cloud and what only tests and the simulator need.
 	testOnly = []string{module + "/agent/cloudtest", "github.com/mochi-mqtt/server/v2", "github.com/golang-jwt/jwt/v5",

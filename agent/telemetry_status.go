@@ -17,6 +17,9 @@ func (g *generation) telemetryStatus(s *local.Status) {
 	}
 	d, _ := g.diagnostics.State()
 	s.Diagnostics = local.Diagnostics{Level: d.Level.Level, DebugLevel: d.DebugLevel, Broadcast: d.Broadcast.Seconds(), Until: d.Until, Error: d.Err}
+	for _, r := range g.recorder.Status() {
+		s.Diagnostics.Recorded = append(s.Diagnostics.Recorded, local.Recorded(r))
+	}
 	l := g.location.Status()
 	s.Location = local.Location{Source: g.conf.Telemetry.LocationSource, Fix: l.Fix, Published: l.Published, Error: l.Err}
 	if g.bridge != nil {
@@ -34,6 +37,11 @@ func (g *generation) telemetryProblems(s local.Status) (p []string) {
 	}
 	if s.Diagnostics.Error != "" {
 		p = append(p, "the level of diagnostics is not stored and would be lost with the power: "+s.Diagnostics.Error)
+	}
+	for _, r := range s.Diagnostics.Recorded {
+		if r.Error != "" {
+			p = append(p, fmt.Sprintf("diagnostics of type %s are not recorded: %s", r.Type, r.Error))
+		}
 	}
 	if s.Bridge != nil && s.Bridge.Error != "" {
 		p = append(p, "bridge: "+s.Bridge.Error)

@@ -77,8 +77,8 @@ func inOrder(modules []conf.Module, order []string) []conf.Module {
 // reportVersions tells the cloud the versions after an update: they are the only
 // report that it takes.
 func (g *generation) reportVersions(ctx context.Context, _ string) error {
-	if up, _ := g.online(); !up {
-		return errors.New("the session is not up")
+	if may, _ := g.mayPublish(); !may {
+		return errors.New("the session is not up, or the level of diagnostics forbids it")
 	}
 	payload, err := json.Marshal(g.updates.Versions(ctx))
 	if err != nil {

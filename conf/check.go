@@ -87,6 +87,7 @@ var (
 	moduleKey   = newForm(64, `^[a-z0-9-]+$`)
 	commandName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
 	collectName = newForm(64, `^[A-Za-z0-9_-][A-Za-z0-9._-]*$`)
+	unitMatch   = newForm(255, `^[A-Za-z0-9:_.@*?\\][A-Za-z0-9:_.@*?\\-]*$`)
 	groupName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*\$?$`)
 	nmeaSource  = regexp.MustCompile(`^nmea:/[^@]+@[0-9]{3,7}$`)
 	timeSpan    = regexp.MustCompile(`^(\d\d:\d\d)-(\d\d:\d\d)$`)
@@ -108,6 +109,20 @@ func checkDeviceID(s string) error {
 func checkModuleKey(s string) error {
 	if !moduleKey.MatchString(s) {
 		return fmt.Errorf("%s is no key of a module", short(s))
+	}
+	return nil
+}
+
+func checkRecorded(s string) error {
+	if !slices.Contains([]string{"journal", "dmesg", "debug"}, s) {
+		return fmt.Errorf("%s is none of journal, dmesg and debug", short(s))
+	}
+	return nil
+}
+
+func checkUnit(s string) error {
+	if !unitMatch.MatchString(s) {
+		return fmt.Errorf("%s is no name of a unit", short(s))
 	}
 	return nil
 }

@@ -157,8 +157,16 @@ type Collect struct {
 
 // Diagnostics bounds what the cloud may ask for.
 type Diagnostics struct {
+	MaxTime     time.Duration // that a level is in force
 	MinInterval time.Duration // between two broadcasts
 	Module      string        // that the gateway itself reports as; empty: the first of Modules
+
+	Record       []string // types of data files, while the level is not normal
+	JournalUnits []string // whose journal; empty: all
+	History      time.Duration
+	Interval     time.Duration // between two excerpts
+	MaxFile      int64         // bytes of one
+	DailyLimit   int64         // bytes of a type
 }
 
 // A Command is what a message under the topic ctrl/Name runs.

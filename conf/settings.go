@@ -243,6 +243,11 @@ var table = []Setting{
 		"How many bytes of a log wait at the most, looked at once a minute; also the most that a data file holds, unless a single line is longer.",
 		func(s scope) value { return boundedSize{sizeValue{p: &s.collect.Size, min: 1 << 10}, 64 << 20} }},
 
+	{"diagnostics", "max_time", "14d", "10s to 14d",
+		"How long a level of diagnostics stays in force where the cloud does not take it back.",
+		func(s scope) value {
+			return durationValue{&s.config.Diagnostics.MaxTime, 10 * second, 14 * 24 * time.Hour}
+		}},
 	{"diagnostics", "min_interval", "10s", "1s to 1h",
 		"The shortest interval of diagnostics that the cloud may ask for.",
 		func(s scope) value { return durationValue{&s.config.Diagnostics.MinInterval, second, time.Hour} }},
@@ -251,6 +256,24 @@ var table = []Setting{
 		func(s scope) value {
 			return checked{textValue{&s.config.Diagnostics.Module, 64}, checkModuleKey}
 		}},
+	{"diagnostics", "record", "journal dmesg debug", "journal, dmesg and debug, separated by spaces or commas, or empty for none",
+		"What is recorded and uploaded while the cloud has raised the level of diagnostics: the journal, the kernel's messages, the agent's own log.",
+		func(s scope) value { return listValue{&s.config.Diagnostics.Record, checkRecorded} }},
+	{"diagnostics", "journal_units", "", "names of units, * and ? in them, separated by spaces or commas, or empty for all",
+		"Whose journal is recorded.",
+		func(s scope) value { return listValue{&s.config.Diagnostics.JournalUnits, checkUnit} }},
+	{"diagnostics", "history", "1h", "0s to 7d",
+		"How much of the journal before the level was raised is recorded with it.",
+		func(s scope) value { return durationValue{&s.config.Diagnostics.History, 0, 7 * 24 * time.Hour} }},
+	{"diagnostics", "interval", "5m", "1s to 1d",
+		"How often what was recorded is put into the queue of data files.",
+		func(s scope) value { return durationValue{&s.config.Diagnostics.Interval, second, 24 * time.Hour} }},
+	{"diagnostics", "max_file", "256KiB", "16KiB to 1TiB",
+		"How large such a file may become; there may be several at a time.",
+		func(s scope) value { return sizeValue{p: &s.config.Diagnostics.MaxFile, min: 16 << 10} }},
+	{"diagnostics", "daily_limit", "16MiB", "64KiB to 1TiB",
+		"How much of each type may be recorded in a day; the journal goes on from there the next day.",
+		func(s scope) value { return sizeValue{p: &s.config.Diagnostics.DailyLimit, min: 64 << 10} }},
 
 	{"command.NAME", "run", "", "a program and its arguments, without a shell",
 		"What a message to ctrl/NAME runs, its payload on standard input; if empty the file NAME in paths.commands.",

@@ -38,17 +38,18 @@ func TestDefaultsAreThoseOfTheManual(t *testing.T) {
 			Accounts: "/etc/spoke-zone-agent/accounts.d",
 			Commands: "/etc/spoke-zone-agent/commands.d",
 		},
-		Cloud:       Cloud{URL: "https://api.spoke.zone", Timeout: 30 * time.Second},
-		Token:       Token{RenewBefore: 12 * time.Hour, Grace: 12 * time.Hour, Spread: 5 * time.Minute},
-		MQTT:        MQTT{Broker: "mqtts://io.spoke.zone:8883", KeepAlive: 20 * time.Second, Session: "persistent"},
-		Outbox:      Outbox{MaxBytes: 16 << 20, MaxAge: 7 * 24 * time.Hour},
-		Telemetry:   Telemetry{VersionsInterval: time.Minute, LocationInterval: 15 * time.Second, LocationSource: "auto"},
-		OTA:         OTA{CheckInterval: 6 * time.Hour, InhibitDir: "/run/spoke-zone/inhibit", VerifyWithin: 30 * time.Minute, VerifyTime: 5 * time.Minute, OfflineCommit: "wait"},
-		Upload:      Upload{MaxFile: 1 << 20, MaxSpool: 64 << 20},
-		Diagnostics: Diagnostics{MinInterval: 10 * time.Second},
-		Bridge:      Bridge{Publish: []string{"mon/#"}, Subscribe: []string{"ctrl/#"}},
-		Local:       Local{Group: "spoke-zone"},
-		Log:         Log{Level: slog.LevelInfo},
+		Cloud:     Cloud{URL: "https://api.spoke.zone", Timeout: 30 * time.Second},
+		Token:     Token{RenewBefore: 12 * time.Hour, Grace: 12 * time.Hour, Spread: 5 * time.Minute},
+		MQTT:      MQTT{Broker: "mqtts://io.spoke.zone:8883", KeepAlive: 20 * time.Second, Session: "persistent"},
+		Outbox:    Outbox{MaxBytes: 16 << 20, MaxAge: 7 * 24 * time.Hour},
+		Telemetry: Telemetry{VersionsInterval: time.Minute, LocationInterval: 15 * time.Second, LocationSource: "auto"},
+		OTA:       OTA{CheckInterval: 6 * time.Hour, InhibitDir: "/run/spoke-zone/inhibit", VerifyWithin: 30 * time.Minute, VerifyTime: 5 * time.Minute, OfflineCommit: "wait"},
+		Upload:    Upload{MaxFile: 1 << 20, MaxSpool: 64 << 20},
+		Diagnostics: Diagnostics{MaxTime: 14 * 24 * time.Hour, MinInterval: 10 * time.Second, Record: []string{"journal", "dmesg", "debug"},
+			History: time.Hour, Interval: 5 * time.Minute, MaxFile: 256 << 10, DailyLimit: 16 << 20},
+		Bridge: Bridge{Publish: []string{"mon/#"}, Subscribe: []string{"ctrl/#"}},
+		Local:  Local{Group: "spoke-zone"},
+		Log:    Log{Level: slog.LevelInfo},
 	}
 	if got := Default(); !got.Equal(want) {
 		t.Errorf("Default() =\n%+v\nwant\n%+v", got, want)
@@ -136,8 +137,15 @@ module   = display
 interval = 1m
 size     = 64MiB
 [diagnostics]
+max_time = 1d
 min_interval = 1m
 module = can-controller1
+record = journal, debug
+journal_units = app.service can-*
+history = 0s
+interval = 1m
+max_file = 1MiB
+daily_limit = 64MiB
 [command.reboot]
 run     = /sbin/reboot "in \"a\" while" a\ b # now
 timeout = 5m
@@ -179,7 +187,8 @@ func TestEverySettingIsRead(t *testing.T) {
 		Upload:      Upload{2 << 20, 64 << 20, 1 << 20, 64 << 10, 1 << 30},
 		UploadTypes: []UploadType{{"debug", 4 << 20, 100, 7 * 24 * time.Hour, true}},
 		Collect:     []Collect{{"app", []string{"/var/log/app/*.log", "/var/log/with space.log"}, "txt", "display", time.Minute, 64 << 20}},
-		Diagnostics: Diagnostics{time.Minute, "can-controller1"},
+		Diagnostics: Diagnostics{24 * time.Hour, time.Minute, "can-controller1", []string{"journal", "debug"}, []string{"app.service", "can-*"},
+			0, time.Minute, 1 << 20, 64 << 20},
 		Commands: []Command{
 			{"reboot", []string{"/sbin/reboot", `in "a" while`, "a b"}, 5 * time.Minute, "run"},
 			{"display/dim", nil, time.Minute, "ignore"},

@@ -38,6 +38,10 @@ func NewLogger(w *os.File, level *slog.LevelVar) *slog.Logger {
 	return slog.New(newHandler(w, level, form))
 }
 
+// NewHandler returns a handler whose records are such lines of text for any
+// reader, one Write each.
+func NewHandler(w io.Writer, level slog.Leveler) slog.Handler { return newHandler(w, level, plain) }
+
 // isJournal reports whether w is the stream that JOURNAL_STREAM names as
 // DEVICE:INODE (systemd.exec(5)). Asking the variable alone would be wrong in
 // a shell that was started from a service.

@@ -1,6 +1,9 @@
 package local
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Commands tells what became of the cloud's commands. Counts are since the
 // start.
@@ -24,6 +27,20 @@ type Diagnostics struct {
 	Broadcast  float64   `json:"broadcast_interval"` // seconds; 0: none
 	Until      time.Time `json:"until,omitzero"`     // when it falls back to normal
 	Error      string    `json:"error,omitempty"`    // why it would not survive a restart
+	// Recorded are the types of data files that are recorded while the level is
+	// not normal.
+	Recorded []Recorded `json:"recorded,omitempty"`
+}
+
+// Recorded tells of one type of data files that the agent records itself.
+// Counts are since the start.
+type Recorded struct {
+	Type    string    `json:"type"` // journal, dmesg or debug
+	Files   int       `json:"files"`
+	Bytes   int64     `json:"bytes"`
+	Last    time.Time `json:"last,omitzero"`     // when the newest was recorded
+	Skipped int       `json:"skipped,omitempty"` // lines for which there was no room
+	Error   string    `json:"error,omitempty"`
 }
 
 // Location tells how the source of the location is, not where the device is.
@@ -58,6 +75,15 @@ func (m *metricsText) telemetry(s Status) {
 	for _, l := range levels {
 		m.gauge("diagnostics_level", "1 for the level of diagnostics in force.", truth(s.Diagnostics.Level == l), "level", l)
 	}
+	for _, r := range s.Diagnostics.Recorded {
+		m.counter("diagnostics_files_total", "Data files of diagnostics recorded since the start, by type.", float64(r.Files), "type", r.Type)
+	}
+	for _, r := range s.Diagnostics.Recorded {
+		m.counter("diagnostics_bytes_total", "Their bytes.", float64(r.Bytes), "type", r.Type)
+	}
+	for _, r := range s.Diagnostics.Recorded {
+		m.gauge("diagnostics_failed", "1 while such files cannot be recorded.", truth(r.Error != ""), "type", r.Type)
+	}
 	m.gauge("location_fix", "1 while the device knows where it is.", truth(s.Location.Fix))
 	m.gauge("bridge_failed", "1 while the settings of the local broker's bridge cannot be kept.", truth(s.Bridge != nil && s.Bridge.Error != ""))
 }
@@ -66,6 +92,11 @@ func (m *metricsText) telemetry(s Status) {
 func (s *Status) tidyTelemetry() {
 	for _, t := range []*time.Time{&s.Commands.LastAt, &s.Diagnostics.Until, &s.Location.Published} {
 		*t = wireTime(*t)
+	}
+	s.Diagnostics.Recorded = slices.Clone(s.Diagnostics.Recorded)
+	for i := range s.Diagnostics.Recorded {
+		r := &s.Diagnostics.Recorded[i]
+		r.Last = wireTime(r.Last)
 	}
 	if s.Bridge != nil {
 		b := *s.Bridge

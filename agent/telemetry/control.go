@@ -27,11 +27,12 @@ type State struct {
 func (s State) Quiet() bool { return s.Level.Level == LevelDebugOnly }
 
 // A Control keeps the level of diagnostics, across restarts and for no longer
-// than LevelLasts. Set its fields before Load.
+// than Most. Set its fields before Load.
 type Control struct {
 	Path  string        // its record
 	FS    atomicfile.FS // atomicfile.OS if nil
 	Least time.Duration // the shortest interval of broadcasts
+	Most  time.Duration // that a level is in force; LevelLasts if zero
 	Now   func() time.Time
 	Log   *slog.Logger
 
@@ -105,7 +106,7 @@ func (c *Control) Take(base string, payload []byte, retained bool) error {
 		next.Seen[1] = seen
 	}
 	if l != normal {
-		next.Until = c.Now().Add(LevelLasts)
+		next.Until = c.Now().Add(c.most())
 	}
 	c.put(next)
 	c.Log.Info("level of diagnostics changed", "level", l.Level, "broadcast", l.Broadcast, "debug_level", l.DebugLevel, "until", next.Until)
@@ -133,8 +134,8 @@ func (c *Control) expire() time.Duration {
 		left = 0
 		next = record{Base: c.kept.Base, Seen: c.kept.Seen}
 		c.Log.Info("level of diagnostics is normal again: its time is over")
-	case left > LevelLasts:
-		left = LevelLasts
+	case left > c.most():
+		left = c.most()
 		next.Until = c.Now().Add(left)
 	default:
 		return left
@@ -152,6 +153,13 @@ func (c *Control) put(r record) {
 	}
 	c.kept = r
 	c.state.Set(s)
+}
+
+func (c *Control) most() time.Duration {
+	if c.Most <= 0 {
+		return LevelLasts
+	}
+	return c.Most
 }
 
 func (c *Control) fs() atomicfile.FS {

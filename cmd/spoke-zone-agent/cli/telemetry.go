@@ -32,6 +32,20 @@ func (p *page) telemetry(s local.Status) {
 	}
 	p.row("Diagnostics", text)
 	p.row("  error", d.Error)
+	for _, r := range d.Recorded {
+		if r.Files == 0 && r.Error == "" {
+			continue
+		}
+		text := countOf(r.Files, "file") + " (" + bytesText(r.Bytes) + ")"
+		if !r.Last.IsZero() {
+			text += ", the last " + timeText(r.Last, p.now)
+		}
+		if r.Skipped > 0 {
+			text += ", " + countOf(r.Skipped, "line") + " missing"
+		}
+		p.row("  "+r.Type, text)
+		p.row("    error", r.Error)
+	}
 	p.location(l)
 	if b := s.Bridge; b != nil {
 		p.row("Bridge", b.State+", "+b.File)
@@ -66,6 +80,14 @@ func whyCommands(s local.Status, now time.Time) []string {
 	t.say(c.Ignored > 0, "%s ignored, as kept by the broker and perhaps old: see command.NAME.retained in the settings", were(c.Ignored, "message"))
 	t.say(c.Dropped > 0, "%s dropped because too many waited", were(c.Dropped, "message"))
 	t.say(!d.Until.IsZero(), "The cloud has set the level of diagnostics to %s; it falls back to normal at %s", d.Level, t.at(d.Until))
+	raised := !d.Until.IsZero() && d.Level != "normal"
+	for _, r := range d.Recorded {
+		t.say(raised && r.Files == 0 && r.Error == "", "Of type %s nothing has been recorded yet", r.Type)
+		t.say(r.Files > 0, "Of type %s, %s recorded (%s) and put into the queue of data files since the agent started, the last at %s",
+			r.Type, were(r.Files, "file"), bytesText(r.Bytes), t.at(r.Last))
+		t.say(r.Skipped > 0, "%s left out of them, for they came too fast: see diagnostics.max_file in the settings", were(r.Skipped, "line"))
+		t.say(r.Error != "", "Type %s is not recorded: %s", r.Type, r.Error)
+	}
 	t.say(d.Level == "debug-only", "Until then nothing but diagnostics is published: messages of QoS 1 wait on disk")
 	t.say(d.Broadcast > 0, "The gateway's figures are broadcast every %s", spanText(span(d.Broadcast)))
 	return t.said
