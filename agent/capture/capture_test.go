@@ -20,6 +20,7 @@ import (
 
 func TestExcerptsFollowOneAnother(t *testing.T) {
 	g := newRig(t)
+	g.program = true
 	g.write(t, 500)
 	r := g.recorder(nil)
 	r.open()
@@ -55,7 +56,7 @@ var errDied = errors.New("died")
 
 // A mortalFS dies at one of its calls, before or after it is done.
 type mortalFS struct {
-	atomicfile.OS
+	unsyncedFS
 	left  int
 	after bool
 }
@@ -75,7 +76,7 @@ func (m *mortalFS) call(do func() error) error {
 }
 
 func (m *mortalFS) Create(name string, perm os.FileMode) (f atomicfile.File, err error) {
-	err = m.call(func() error { f, err = m.OS.Create(name, perm); return err })
+	err = m.call(func() error { f, err = m.unsyncedFS.Create(name, perm); return err })
 	return f, err
 }
 
@@ -83,8 +84,10 @@ func (m *mortalFS) Link(a, b string) error { return m.call(func() error { return
 func (m *mortalFS) Rename(a, b string) error {
 	return m.call(func() error { return m.OS.Rename(a, b) })
 }
-func (m *mortalFS) Remove(a string) error  { return m.call(func() error { return m.OS.Remove(a) }) }
-func (m *mortalFS) SyncDir(d string) error { return m.call(func() error { return m.OS.SyncDir(d) }) }
+func (m *mortalFS) Remove(a string) error { return m.call(func() error { return m.OS.Remove(a) }) }
+func (m *mortalFS) SyncDir(d string) error {
+	return m.call(func() error { return m.unsyncedFS.SyncDir(d) })
+}
 
 // TestDeathAtEveryCall lets the agent end before and after each of its calls to
 // the file system: nothing is lost and nothing is doubled.
@@ -92,7 +95,6 @@ func TestDeathAtEveryCall(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
 			g := newRig(t)
-			g.inProcess = true
 			g.write(t, 400) // two excerpts
 			r := g.recorder(nil)
 			r.open()
@@ -259,6 +261,7 @@ func TestWhatKeepsTheJournalAway(t *testing.T) {
 // TestWithoutJournalctl reads the kernel's log, and knows it again.
 func TestWithoutJournalctl(t *testing.T) {
 	g := newRig(t)
+	g.program = true
 	r := g.recorder(nil)
 	var log messages
 	start := func(boot string) {

@@ -76,7 +76,7 @@ type rig struct {
 	dir, journal, queue string
 	entries             int
 	now                 time.Time
-	inProcess           bool // no program is run
+	program             bool // journalctl is a program that is run
 }
 
 func newRig(t *testing.T) *rig {
@@ -92,6 +92,20 @@ func newRig(t *testing.T) *rig {
 	}
 	return g
 }
+
+// An unsyncedFS loses nothing but in a power cut.
+type unsyncedFS struct{ atomicfile.OS }
+
+type unsynced struct{ atomicfile.File }
+
+func (unsynced) Sync() error { return nil }
+
+func (u unsyncedFS) Create(name string, perm os.FileMode) (atomicfile.File, error) {
+	f, err := u.OS.Create(name, perm)
+	return unsynced{f}, err
+}
+
+func (unsyncedFS) SyncDir(string) error { return nil }
 
 // recorder is one as after a start of the agent.
 func (g *rig) recorder(fsys atomicfile.FS) *Recorder {
@@ -109,12 +123,20 @@ func (g *rig) recorder(fsys atomicfile.FS) *Recorder {
 			}})
 		}),
 	}
-	if g.inProcess {
+	if !g.program {
 		r.run = func(_ context.Context, args []string, said io.Writer) (io.Reader, func() error, error) {
 			var out bytes.Buffer
-			journalctl(g.journal, args, &out, said)
-			return &out, func() error { return nil }, nil
+			status := journalctl(g.journal, args, &out, said)
+			return &out, func() error {
+				if status != 0 {
+					return fmt.Errorf("exit status %d", status)
+				}
+				return nil
+			}, nil
 		}
+	}
+	if fsys == nil {
+		r.FS = unsyncedFS{}
 	}
 	r.Hand = func(_ context.Context, _, name, path string) error {
 		return r.FS.Rename(path, filepath.Join(g.queue, name))

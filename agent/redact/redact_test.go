@@ -84,3 +84,11 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+func TestSettingsHideTheWholeValue(t *testing.T) {
+	got := Settings("[a]\nurl = https://host\npassword = correct horse battery\n# api_key: an old one\nname = staple\n")
+	want := "[a]\nurl = https://host\npassword = [redacted]\n# api_key: [redacted]\nname = staple\n"
+	if got != want {
+		t.Errorf("got %q", got)
+	}
+}

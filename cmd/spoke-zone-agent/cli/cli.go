@@ -76,7 +76,7 @@ func (p *Program) Command() *cobra.Command {
 	subcommandsOnly(root)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return misuse(cmd, err) })
 	root.PersistentFlags().StringVar(&p.config, "config", DefaultConfig, "read the settings from `FILE`")
-	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.statusCommand(), p.whyCommand(), p.doctorCommand(),
+	root.AddCommand(p.runCommand(), p.reloadCommand(), p.checkCommand(), p.statusCommand(), p.whyCommand(), p.doctorCommand(), p.diagnoseCommand(),
 		p.tokenCommand(), p.renewCommand(), p.adoptCommand(), p.accountsCommand(), p.loginCommand(), p.recoverCommand(), p.otaCommand(), p.hookTestCommand(), p.uploadCommand(),
 		p.publishCommand(), p.subscribeCommand(), p.installRunCommand(), p.hookRunCommand(), p.versionCommand(), p.completionCommand())
 	return root
