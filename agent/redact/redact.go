@@ -8,6 +8,7 @@ package redact
 import (
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Mark stands where a secret was.
@@ -22,14 +23,21 @@ const (
 	text = `"(?:[^"\\]|\\.)*"?|'[^']*'?|(?i:bearer|basic|token) +[^\s,;&"']+|[^\s,;&"'{}\[\]]+`
 )
 
-// A rule replaces what matches.
+// A rule replaces what matches. It is compiled when it is first needed: on most
+// gateways and most days that is never, and it takes memory.
 type rule struct {
-	find *regexp.Regexp
+	find func() *regexp.Regexp
 	with string
 }
 
+func newRule(pattern, with string) rule {
+	return rule{sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) }), with}
+}
+
+func (r rule) replace(s string) string { return r.find().ReplaceAllString(s, r.with) }
+
 // key is a private key in PEM, of which no line says what it is.
-var key = rule{regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)`), Mark}
+var key = newRule(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)`, Mark)
 
 // signs are what one of the rules needs, in lower case: most lines have none,
 // and looking for these takes a hundredth of the time.
@@ -40,30 +48,31 @@ var signs = []string{
 // rules are tried one after the other, on a line.
 var rules = []rule{
 	// A JSON Web Token, whole or cut short: the base64url of `{"` begins with eyJ (RFC 7519).
-	{regexp.MustCompile(`eyJ[A-Za-z0-9_=+/-]{6,}(\.[A-Za-z0-9_=+/-]*)*`), Mark},
+	newRule(`eyJ[A-Za-z0-9_=+/-]{6,}(\.[A-Za-z0-9_=+/-]*)*`, Mark),
 	// A URL with a user, whose password may hold further signs of a URL.
-	{regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>]*@`), "${1}" + Mark + "@"},
-	// JSON: "name": "value", also inside a string.
-	{regexp.MustCompile(`(?i)(\\?"[\w.-]*(?:` + names + `)[\w.-]*\\?"\s*:\s*\\?")(?:[^"\\]|\\[^"])*`), "${1}" + Mark},
+	newRule(`([A-Za-z][A-Za-z0-9+.-]*://)[^/\s"'<>]*@`, "${1}"+Mark+"@"),
+	// JSON: "name": "value", and the same inside a string.
+	newRule(`(?i)("[\w.-]*(?:`+names+`)[\w.-]*"\s*:\s*")(?:[^"\\]|\\.)*`, "${1}"+Mark),
+	newRule(`(?i)(\\"[\w.-]*(?:`+names+`)[\w.-]*\\"\s*:\s*\\")(?:[^"\\]|\\[^"])*`, "${1}"+Mark),
 	// name=value, name = value.
-	{regexp.MustCompile(`(?i)(\b[\w.-]*(?:` + names + `)[\w.-]*\s*=\s*)(?:` + text + `)`), "${1}" + Mark},
+	newRule(`(?i)(\b[\w.-]*(?:`+names+`)[\w.-]*\s*=\s*)(?:`+text+`)`, "${1}"+Mark),
 	// Name: value.
-	{regexp.MustCompile(`(?i)(\b[\w.-]*(?:` + plain + `)[\w.-]*\s*:\s*)(?:` + text + `)`), "${1}" + Mark},
+	newRule(`(?i)(\b[\w.-]*(?:`+plain+`)[\w.-]*\s*:\s*)(?:`+text+`)`, "${1}"+Mark),
 	// --name value.
-	{regexp.MustCompile(`(?i)((?:^|\s)--?[\w-]*(?:` + names + `)[\w-]*\s+)(?:"[^"]*"?|'[^']*'?|[^\s"'-]\S*)`), "${1}" + Mark},
-	{regexp.MustCompile(`(?i)(\bbearer +)[A-Za-z0-9._~+/=-]{8,}`), "${1}" + Mark},
+	newRule(`(?i)((?:^|\s)--?[\w-]*(?:`+names+`)[\w-]*\s+)(?:"[^"]*"?|'[^']*'?|[^\s"'-]\S*)`, "${1}"+Mark),
+	newRule(`(?i)(\bbearer +)[A-Za-z0-9._~+/=-]{8,}`, "${1}"+Mark),
 }
 
 // Text is s without what looks like a secret.
 func Text(s string) string {
 	if strings.Contains(s, "PRIVATE KEY-----") {
-		s = key.find.ReplaceAllString(s, key.with)
+		s = key.replace(s)
 	}
 	var out strings.Builder
 	for line := range strings.Lines(s) {
 		if suspicious(line) {
 			for _, r := range rules {
-				line = r.find.ReplaceAllString(line, r.with)
+				line = r.replace(line)
 			}
 		}
 		out.WriteString(line)
@@ -83,7 +92,7 @@ func suspicious(line string) bool {
 
 // line is a setting whose value is the rest of its line, also where it is
 // commented out.
-var line = regexp.MustCompile(`(?im)^([ \t]*[#;]*[ \t]*["']?[\w .-]*(?:` + names + `)[\w .-]*["']?[ \t]*[=:][ \t]*)\S.*$`)
+var line = newRule(`(?im)^([ \t]*[#;]*[ \t]*["']?[\w .-]*(?:`+names+`)[\w .-]*["']?[ \t]*[=:][ \t]*)\S.*$`, "${1}"+Mark)
 
 // Settings is the text of a file of settings without what looks like a secret.
-func Settings(s string) string { return Text(line.ReplaceAllString(s, "${1}"+Mark)) }
+func Settings(s string) string { return Text(line.replace(s)) }

@@ -14,6 +14,7 @@ func TestTextHidesWhatLooksLikeASecret(t *testing.T) {
 		"password=" + s,
 		"client_secret: " + s,
 		`{"access_token":"` + s + `","expires":5}`,
+		`{"password":"a\"` + s + `"}`,
 		`payload "{\"api_key\":\"` + s + `\"}"`,
 		"run = /usr/bin/tool --password " + s + " --verbose",
 		"run = /usr/bin/tool --api-key=" + s,
