@@ -71,6 +71,27 @@ func (e *eventSource) follow(paths []string) {
 	}
 }
 
+// stands reports whether the directories that matter are still those that are
+// watched. It asks the kernel once for each of them; to trace the paths anew
+// takes a question for each part of each.
+func (e *eventSource) stands() bool {
+	if e.watcher == nil || len(e.where.dirs) == 0 {
+		return false
+	}
+	watched := e.watcher.WatchList()
+	for dir, id := range e.where.dirs {
+		if !slices.Contains(watched, dir) || stampOf(dir).id != id {
+			return false
+		}
+	}
+	for name := range e.where.missing {
+		if _, err := os.Lstat(name); err == nil {
+			return false
+		}
+	}
+	return true
+}
+
 // maxFollow bounds how often directories that are being made are run after.
 const maxFollow = 10
 
@@ -115,13 +136,14 @@ func (e *eventSource) concern(name string) bool {
 
 // sources says where events about paths come from.
 type sources struct {
-	dirs   map[string]fileID // directories to watch
-	names  map[string]bool   // what events must be about
-	inside map[string]bool   // or be in
+	dirs    map[string]fileID // directories to watch
+	names   map[string]bool   // what events must be about
+	inside  map[string]bool   // or be in
+	missing map[string]bool   // where a path ended early
 }
 
 func sourcesOf(paths []string) sources {
-	s := sources{map[string]fileID{}, map[string]bool{}, map[string]bool{}}
+	s := sources{map[string]fileID{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
 	for _, p := range paths {
 		if p, err := filepath.Abs(p); err == nil {
 			s.trace(p)
@@ -160,6 +182,7 @@ func (s sources) trace(path string) {
 			continue
 		case !errors.Is(err, unix.EINVAL): // missing, or not for us to see
 			s.add(at, next)
+			s.missing[next] = true
 			return
 		case strings.Trim(strings.Join(rest, ""), "./") == "":
 			s.add(at, next)

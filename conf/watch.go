@@ -80,7 +80,9 @@ func (w *Watcher) Run(ctx context.Context, changed func()) error {
 			events.failed(err)
 			stirred()
 		case <-poll.C:
-			events.follow(w.paths)
+			if !events.stands() {
+				events.follow(w.paths)
+			}
 			if since.IsZero() && w.differ() != nil {
 				stirred()
 			}

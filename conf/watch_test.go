@@ -378,3 +378,40 @@ func TestWatchGoesOnWhenWatchesRunOut(t *testing.T) {
 		}
 	}
 }
+
+func TestPathsAreTracedAnewOnlyWhenSomethingHasMoved(t *testing.T) {
+	for name, move := range map[string]func(dir string) error{
+		"a directory above is replaced": func(dir string) error {
+			if err := os.Rename(dir+"/up", dir+"/old"); err != nil {
+				return err
+			}
+			return os.MkdirAll(dir+"/up/in", 0o755)
+		},
+		"a directory on the way is made": func(dir string) error { return os.Mkdir(dir+"/later", 0o755) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.MkdirAll(dir+"/up/in", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			e := openInotify(slog.New(slog.DiscardHandler))
+			defer e.close()
+			if e.watcher == nil {
+				t.Fatal("no inotify")
+			}
+			if e.stands() {
+				t.Error("nothing was traced yet, and it stands")
+			}
+			e.follow([]string{dir + "/up/in/file", dir + "/later/file"})
+			if !e.stands() {
+				t.Errorf("nothing has moved: %+v", e.where)
+			}
+			if err := move(dir); err != nil {
+				t.Fatal(err)
+			}
+			if e.stands() {
+				t.Error("not seen")
+			}
+		})
+	}
+}
