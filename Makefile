@@ -105,7 +105,7 @@ test-ota: build ## updates with dpkg, RAUC and SWUpdate, killed, and power cuts;
 	test/ota/run
 
 test-console: build ## the simulator's console in headless Chromium, with a real agent; pictures in build/console
-	go -C test/browser test -count=1 -v ./...
+	go -C test/browser test -count=1 -timeout 20m -v ./...
 
 clock1970: build ## the agent in a guest whose hardware clock says 1970 (qemu)
 	test/system/clock1970

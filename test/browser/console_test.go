@@ -18,7 +18,7 @@ const hostile = `<img src="//example.com/x" onerror="document.title='owned'"><sc
 // online, fetches a release, obeys commands, uploads, and meets a fault.
 func TestConsole(t *testing.T) {
 	dir := t.TempDir()
-	p := open(t, simulate(t, filepath.Join(dir, "gateways"), "--devices", "0", "--tls", "--token-life", "10m", "--window", "5m", "--grace", "10m"))
+	p := open(t, simulate(t, filepath.Join(dir, "gateways"), "--devices", "0", "--tls", "--token-life", "30m", "--window", "15m", "--grace", "30m"))
 	p.picture("1-empty")
 	g := p.provision()
 	g.command("hello", "payload=$(cat)\n"+
@@ -37,7 +37,7 @@ func TestConsole(t *testing.T) {
 	}
 	p.pictures("5-day")
 	p.faultsAreSwitched()
-	p.fill("#offset [name=offset]", "6m")
+	p.fill("#offset [name=offset]", "16m")
 	p.click("#offset button[type=submit]")
 	p.until("the token in its window", `document.querySelector("#d123 .bar").dataset.state === "renewing"`)
 	g.ask("renew")
