@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -198,6 +199,31 @@ func TestHistory(t *testing.T) {
 	}
 	if got := g.arrived(t, Kernel); len(got) != 41 {
 		t.Errorf("dmesg has %d messages of this boot, want all 41", len(got))
+	}
+}
+
+// TestAnotherJournal: of one that has begun anew, as one in memory does at each
+// boot, no entry is passed over.
+func TestAnotherJournal(t *testing.T) {
+	g := newRig(t)
+	g.write(t, 3)
+	r := g.recorder(nil)
+	r.Types = []string{Journal}
+	r.run = func(_ context.Context, args []string, _ io.Writer) (io.Reader, func() error, error) {
+		text := "__CURSOR=s=old\nMESSAGE=before\n\n"
+		if slices.Contains(args, "--cursor=s=old") {
+			text = "__CURSOR=s=new1\nMESSAGE=first\n\n__CURSOR=s=new2\nMESSAGE=second\n\n"
+		}
+		return strings.NewReader(text), func() error { return nil }, nil
+	}
+	r.open()
+	r.turn(t.Context(), true)
+	r.turn(t.Context(), false)
+	got := strings.Join(g.arrived(t, Journal), "\n")
+	for _, want := range []string{"before", "first", "second"} {
+		if strings.Count(got, want) != 1 {
+			t.Errorf("%q is not there once:\n%s", want, got)
+		}
 	}
 }
 

@@ -42,8 +42,9 @@ func journalctl(path string, args []string, out, said io.Writer) int {
 	}
 	after, since, transport := 0, int64(0), ""
 	for _, a := range args {
-		if c, ok := strings.CutPrefix(a, "--after-cursor=s="); ok {
+		if c, ok := strings.CutPrefix(a, "--cursor=s="); ok {
 			after, _ = strconv.Atoi(c)
+			after-- // that entry, or what is in its place
 		}
 		if s, ok := strings.CutPrefix(a, "--since=@"); ok {
 			s, _, _ = strings.Cut(s, ".")

@@ -26,12 +26,14 @@ const patience = time.Minute
 // fields are what is read of an entry, beside those that are always there.
 const fields = "MESSAGE,SYSLOG_IDENTIFIER,SYSLOG_PID,_COMM,_PID,_HOSTNAME,_BOOT_ID,_SOURCE_MONOTONIC_TIMESTAMP"
 
-// argv are the arguments of journalctl for what comes after m.
+// argv are the arguments of journalctl for what comes after m, the entry at m
+// included.
 func (r *Recorder) argv(m mark, kernel bool) []string {
 	args := []string{"--no-pager", "--output=export", "--output-fields=" + fields}
 	switch {
 	case m.Cursor != "":
-		args = append(args, "--after-cursor="+m.Cursor)
+		// Not --after-cursor: where the journal has lost that entry, it passes over the one in its place.
+		args = append(args, "--cursor="+m.Cursor)
 	case kernel:
 		args = append(args, "--boot")
 	default:
@@ -96,6 +98,7 @@ func (r *Recorder) runJournalctl(ctx context.Context, args []string, said io.Wri
 // copyEntries writes the entries of an export to w.
 func copyEntries(in io.Reader, m mark, kernel bool, w *writer) (next mark, more bool, err error) {
 	x := newExportReader(in)
+	from := m.Cursor
 	for {
 		e, err := x.next()
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -107,6 +110,9 @@ func copyEntries(in io.Reader, m mark, kernel bool, w *writer) (next mark, more 
 		cursor := e.cursor()
 		if cursor == "" {
 			return m, false, errExport
+		}
+		if cursor == from {
+			continue // it has been copied
 		}
 		line := e.line()
 		if kernel {
@@ -126,7 +132,7 @@ func copyEntries(in io.Reader, m mark, kernel bool, w *writer) (next mark, more 
 func complaint(ended error, said string) error {
 	has := func(text string) bool { return strings.Contains(said, text) }
 	switch {
-	case has("insufficient permissions"), has("not seeing messages from"):
+	case has("insufficient permissions"), has("Permission denied"), has("not seeing messages from"):
 		return errDenied
 	case has("No journal files were found"):
 		return errNoJournal
