@@ -57,6 +57,15 @@ short_times() { # no restart that the checks cause need wait 5 s
 
 install_deb() { dpkg -i "${1:-/srv/agent.deb}"; }
 
+# score UNIT MOST: the exposure that systemd-analyze sees.
+score() {
+	local told exposure
+	told=$(systemd-analyze security --no-pager "$1" 2>/dev/null | tail -n 1)
+	exposure=$(grep -oE '[0-9]+\.[0-9]+' <<<"$told" | head -n 1)
+	figure "systemd-analyze security $1: ${exposure:-none} (at most $2)"
+	check "exposure is at most $2" awk -v e="${exposure:-10}" -v m="$2" 'BEGIN { exit e > m }'
+}
+
 # start_cloud runs the simulator: TLS on loopback, ports that the next one has too.
 start_cloud() {
 	/srv/spoke-zone-sim serve --tls --ca-out /tmp/ca.pem --admin 127.0.0.1:9000 --http 127.0.0.1:8443 --mqtt 127.0.0.1:8883 \
@@ -65,6 +74,12 @@ start_cloud() {
 	await 10 "the simulated cloud is up (TLS on loopback)" test -s /tmp/cloud.json
 }
 sim() { /srv/spoke-zone-sim "$@"; }
+# offer FILE MODULE VERSION: an update whose digest the notes name.
+offer() {
+	sim offer "$1" --module "$2" --version "$3" \
+		--notes "ota1 sha256=$(sha256sum <"$1" | cut -d ' ' -f 1) size=$(stat -c %s "$1") module=$2 version=$3" >/dev/null
+}
+outcome() { grep -qE "\"outcome\":\"$1" <<<"$(status)" || { status | grep -oE '"ota":.*"upload"'; false; }; }
 cloud_has() { sim state | grep -qE "$1"; }
 
 # factory makes an identity file with a token that lives so long.

@@ -3,14 +3,6 @@
 # What the unit's sandbox lets through, tried from inside: a unit with the same settings runs a shell that tries.
 . /srv/lib.sh
 
-score() { # score UNIT MOST: the exposure that systemd-analyze sees
-	local told exposure
-	told=$(systemd-analyze security --no-pager "$1" 2>/dev/null | tail -n 1)
-	exposure=$(grep -oE '[0-9]+\.[0-9]+' <<<"$told" | head -n 1)
-	figure "systemd-analyze security: ${exposure:-none} (at most $2)"
-	check "exposure is at most $2" awk -v e="${exposure:-10}" -v m="$2" 'BEGIN { exit e > m }'
-}
-
 check "installs" install_deb
 check "systemd-analyze verify is silent" silent systemd-analyze verify --man=no /usr/lib/systemd/system/$unit
 check "the journal has no complaint about the unit" refuse grep -E "$unit:[0-9]+:" <(journal)

@@ -21,12 +21,6 @@ renumbered() {
 	fi
 	dpkg-deb -Zgzip --root-owner-group -b /tmp/renumbered /tmp/renumbered.deb >/dev/null
 }
-# offer FILE VERSION
-offer() {
-	sim offer "$1" --module $package --version "$2" \
-		--notes "ota1 sha256=$(sha256sum <"$1" | cut -d ' ' -f 1) size=$(stat -c %s "$1") module=$package version=$2" >/dev/null
-}
-outcome() { grep -qE "\"outcome\":\"$1" <<<"$(status)" || { status | grep -oE '"ota":.*"upload"'; false; }; }
 
 check "the package is installed" install_deb
 start_cloud --module $package
@@ -52,7 +46,7 @@ await 30 "the session is up" online
 first=$(installed) before=$(pid)
 renumbered $next
 
-check "the next version is offered" offer /tmp/renumbered.deb $next
+check "the next version is offered" offer /tmp/renumbered.deb $package $next
 await 120 "the agent has installed its own next version" is_installed $next
 await 60 "and proven it" outcome "$next.*COMMITTED"
 check "the service is another process" refuse same_pid "$before"
@@ -60,7 +54,7 @@ check "nothing of the package is damaged" undamaged
 check "what was installed is kept for the way back" test -s /var/lib/spoke-zone-installer/keep/$package/$package.deb
 
 renumbered $ill
-check "an ill version is offered" offer /tmp/renumbered.deb $ill
+check "an ill version is offered" offer /tmp/renumbered.deb $package $ill
 await 180 "it is undone" outcome "$ill.*FAILED"
 check "the version before is back" is_installed $next
 await 30 "and runs" online
@@ -77,7 +71,7 @@ systemctl daemon-reload
 check "the guard's timer starts anew" systemctl restart $guard.timer
 printf '#!/bin/sh\nexit 1\n' >/tmp/dead
 renumbered $dead /tmp/dead
-check "a version whose program does not start, nor its hook, is offered" offer /tmp/renumbered.deb $dead
+check "a version whose program does not start, nor its hook, is offered" offer /tmp/renumbered.deb $package $dead
 await 60 "it is installed" is_installed $dead
 await 20 "and does not run" refuse systemctl is-active --quiet $unit
 await 120 "the guard brings the version before back" is_installed $next
