@@ -56,6 +56,23 @@ func LibBeside(hook string, trust func(string) (string, error)) string {
 	return lib
 }
 
+// ready makes all ready for the hook's install, and returns the copy of the hook
+// that is to do it, or the hook where none is kept.
+func (i *Installer) ready(q Request, t *txn, rule Rule, hook string) (string, error) {
+	err := mayKeep(hook, t.dir)
+	if errors.Is(err, errNotKept) {
+		i.Log.Warn("update begins", "module", q.Module, "err", err)
+		return hook, i.entrust(q, t, rule)
+	}
+	if err == nil {
+		err = t.keep(hook, LibBeside(hook, i.trust))
+	}
+	if err != nil {
+		return "", err
+	}
+	return t.kept(), i.entrust(q, t, rule)
+}
+
 func (t *txn) keptFile(name string) string { return t.file(filepath.Join("kept", name)) }
 
 // keep makes a durable copy of the hook and of its lib, unless there is one.

@@ -145,23 +145,6 @@ func (u unproven) ended(c Call, meaning ota.Code) error {
 	return nil
 }
 
-// ready makes all ready for the hook's install, and returns the copy of the hook
-// that is to do it, or the hook where none is kept.
-func (i *Installer) ready(q Request, t *txn, rule Rule, hook string) (string, error) {
-	err := mayKeep(hook, t.dir)
-	if errors.Is(err, errNotKept) {
-		i.Log.Warn("update begins", "module", q.Module, "err", err)
-		return hook, i.entrust(q, t, rule)
-	}
-	if err == nil {
-		err = t.keep(hook, LibBeside(hook, i.trust))
-	}
-	if err != nil {
-		return "", err
-	}
-	return t.kept(), i.entrust(q, t, rule)
-}
-
 // entrust makes sure that an installation can be undone without the daemon and
 // without the program that is installed now: a copy of this one is kept, and the
 // update noted as unproven.

@@ -80,7 +80,8 @@ func run(cuts int, kernel, dir string, seed uint64, end time.Time) (err error) {
 	lost := 0
 	for n := range cuts {
 		if time.Now().After(end) {
-			return fmt.Errorf("out of time after %d cuts", n)
+			t.figures(lost, start)
+			return fmt.Errorf("out of time after %d cuts without a bad end", n)
 		}
 		t.disk.cached = n%2 == 0
 		if err := t.cutOnce(n); err != nil {
@@ -91,12 +92,17 @@ func run(cuts int, kernel, dir string, seed uint64, end time.Time) (err error) {
 	if err := t.settle(cuts); err != nil {
 		return fmt.Errorf("after the last cut: %w; last: %+v", err, t.last)
 	}
+	t.figures(lost, start)
+	row("ok", "the power failed %d times (seed %d), every second time with a write cache: 0 bad ends", cuts, seed)
+	return nil
+}
+
+// figures tells what was met.
+func (t *trial) figures(lost int, start time.Time) {
 	for phase, n := range t.met {
 		row("figure", "%3d x cut in %s", n, phase)
 	}
 	row("figure", "%d writes were lost; %d releases stayed, %d were undone, in %v", lost, t.kept, t.undone, time.Since(start).Round(time.Second))
-	row("ok", "the power failed %d times, every second time with a write cache: 0 bad ends", cuts)
-	return nil
 }
 
 // cutOnce starts the machine and takes its power away.
