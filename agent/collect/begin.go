@@ -29,7 +29,7 @@ func (c *Collector) discover(v *view) {
 }
 
 // begin follows the file at, unless it is a copy that is being made of another.
-func (c *Collector) begin(v *view, at sight) error {
+func (c *Collector) begin(v *view, at *sight) error {
 	h, st, err := at.open(at.name, c.uid)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (c *Collector) begin(v *view, at sight) error {
 // copying reports whether h, size bytes long, is what another file begins with.
 // Until that is truncated, or this one turns out to be something else, nobody
 // knows which of the two is read.
-func (c *Collector) copying(v *view, at sight, h *os.File, size int64) bool {
+func (c *Collector) copying(v *view, at *sight, h *os.File, size int64) bool {
 	for _, f := range c.state.Files {
 		other, listed := v.byNode[inode{f.Dev, f.Ino}]
 		if f.Source != v.Name || f.f == nil && !listed || !related(path.Base(f.Path), at.name) {
@@ -60,7 +60,7 @@ func (c *Collector) copying(v *view, at sight, h *os.File, size int64) bool {
 		if size == 0 {
 			return true
 		}
-		g, st, done, err := c.use(f, &other)
+		g, st, done, err := c.use(f, other)
 		if err != nil {
 			continue
 		}
@@ -75,7 +75,7 @@ func (c *Collector) copying(v *view, at sight, h *os.File, size int64) bool {
 }
 
 // adopt follows the file at, open as h, which is c's from then on.
-func (c *Collector) adopt(v *view, at sight, h *os.File, st *unix.Stat_t) *file {
+func (c *Collector) adopt(v *view, at *sight, h *os.File, st *unix.Stat_t) *file {
 	f := &file{
 		mark: mark{Dev: uint64(st.Dev), Ino: st.Ino}, Source: v.Name, Path: at.log, MTime: st.Mtim.Nano(), Order: c.number(),
 		listed: true, current: path.Join(at.path, at.name) == at.log,

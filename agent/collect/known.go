@@ -28,7 +28,7 @@ func (c *Collector) check(v *view, now time.Time) {
 		f.listed, f.current = listed, current
 		switch {
 		case listed:
-			c.seeAgain(v, f, &at, now)
+			c.seeAgain(v, f, at, now)
 		case f.f != nil:
 			c.seeGone(f, now)
 			if gone++; gone > maxGone || f.over && f.Pos == f.Size {
@@ -143,7 +143,7 @@ func (c *Collector) rotated(v *view, before map[*file]int64) {
 func (c *Collector) truncated(v *view, f *file, h *os.File, st *unix.Stat_t) {
 	t := c.sources[v.Name]
 	t.Truncated++
-	found := slices.ContainsFunc(v.copies(f), func(at sight) bool { return c.copied(v, f, at) })
+	found := slices.ContainsFunc(v.copies(f), func(at *sight) bool { return c.copied(v, f, at) })
 	if !found {
 		c.lose(f)
 	}
@@ -157,28 +157,28 @@ func (c *Collector) truncated(v *view, f *file, h *os.File, st *unix.Stat_t) {
 
 // copies returns what may be a copy of f: those first that nobody knows, and of
 // those the oldest, for the prints of a short file are those of many.
-func (v *view) copies(f *file) (list []sight) {
+func (v *view) copies(f *file) (list []*sight) {
 	for _, s := range v.scans {
 		for name, st := range s.files {
 			if st.Size >= f.Size && st.Mtim.Nano() >= f.MTime && inodeOf(&st) != (inode{f.Dev, f.Ino}) && related(path.Base(f.Path), name) {
-				list = append(list, sight{s, name, st, f.Path})
+				list = append(list, &sight{s, name, st, f.Path})
 			}
 		}
 	}
-	strange := func(s sight) int {
+	strange := func(s *sight) int {
 		if v.known[inodeOf(&s.st)] == nil {
 			return 0
 		}
 		return 1
 	}
-	slices.SortFunc(list, func(a, b sight) int {
+	slices.SortFunc(list, func(a, b *sight) int {
 		return cmp.Or(strange(a)-strange(b), cmp.Compare(a.st.Mtim.Nano(), b.st.Mtim.Nano()), cmp.Compare(b.name, a.name))
 	})
 	return list
 }
 
 // copied goes on with the copy at of f, if it is that.
-func (c *Collector) copied(v *view, f *file, at sight) bool {
+func (c *Collector) copied(v *view, f *file, at *sight) bool {
 	h, st, err := at.open(at.name, c.uid)
 	if err != nil {
 		return false

@@ -54,7 +54,7 @@ type sight struct {
 type view struct {
 	*Source
 	scans  []*scan
-	byNode map[inode]sight
+	byNode map[inode]*sight
 	known  map[inode]*file
 	whole  bool             // every directory could be read
 	since  map[string]int64 // paths whose rotations are to be looked for: those after that time
@@ -62,7 +62,7 @@ type view struct {
 
 // see lists the directories of a source. The caller closes the view.
 func (c *Collector) see(s *Source, w notifier) *view {
-	v := &view{Source: s, byNode: map[inode]sight{}, known: map[inode]*file{}, whole: true, since: map[string]int64{}}
+	v := &view{Source: s, byNode: map[inode]*sight{}, known: map[inode]*file{}, whole: true, since: map[string]int64{}}
 	for _, pattern := range s.Files {
 		walk := walk{uid: c.uid,
 			visit: func(d directory, pattern string) { c.list(v, d, pattern, w) },
@@ -100,7 +100,7 @@ func (c *Collector) list(v *view, d directory, pattern string, w notifier) {
 			var st unix.Stat_t
 			if unix.Fstatat(int(d.fd.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT != unix.S_IFDIR {
 				sc.files[name] = st
-				v.byNode[inodeOf(&st)] = sight{sc, name, st, ""}
+				v.byNode[inodeOf(&st)] = &sight{sc, name, st, ""}
 			}
 		})
 		if err != nil {
@@ -123,25 +123,25 @@ func (v *view) close() {
 
 // find returns what may be new files of a source, those that were written last
 // at the end: what matches a pattern, and rotations that nobody saw.
-func (v *view) find() (list []sight) {
+func (v *view) find() (list []*sight) {
 	for _, s := range v.scans {
 		for name, st := range s.files {
 			if v.known[inodeOf(&st)] != nil {
 				continue
 			}
 			if s.matched[name] {
-				list = append(list, sight{s, name, st, path.Join(s.path, name)})
+				list = append(list, &sight{s, name, st, path.Join(s.path, name)})
 				continue
 			}
 			for log, since := range v.since {
 				if path.Dir(log) == s.path && related(path.Base(log), name) && st.Mtim.Nano() >= since && st.Mode&unix.S_IFMT == unix.S_IFREG {
-					list = append(list, sight{s, name, st, log})
+					list = append(list, &sight{s, name, st, log})
 					break
 				}
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b sight) int {
+	slices.SortFunc(list, func(a, b *sight) int {
 		return cmp.Or(cmp.Compare(a.st.Mtim.Nano(), b.st.Mtim.Nano()), cmp.Compare(b.name, a.name))
 	})
 	return list

@@ -63,15 +63,15 @@ func (c *Collector) recover() error {
 		return err
 	}
 	ids := make([]string, 0, len(staged))
-	var origins []origin
+	var origins []*origin
 	for id, text := range staged {
 		ids = append(ids, id)
-		var o origin
-		if json.Unmarshal([]byte(text), &o) == nil && o.N >= s.Next && o.N < math.MaxUint64 && o.File.sane() {
+		o := new(origin)
+		if json.Unmarshal([]byte(text), o) == nil && o.N >= s.Next && o.N < math.MaxUint64 && o.File.sane() {
 			origins = append(origins, o)
 		}
 	}
-	slices.SortFunc(origins, func(a, b origin) int { return cmp.Compare(a.N, b.N) })
+	slices.SortFunc(origins, func(a, b *origin) int { return cmp.Compare(a.N, b.N) })
 	for _, o := range origins {
 		s.apply(o)
 	}
@@ -87,7 +87,7 @@ func (c *Collector) recover() error {
 }
 
 // apply notes what the data file with that origin holds.
-func (s *state) apply(o origin) {
+func (s *state) apply(o *origin) {
 	s.Next = o.N + 1
 	i := slices.IndexFunc(s.Files, func(f *file) bool {
 		return f.Source == o.File.Source && f.Dev == o.File.Dev && f.Ino == o.File.Ino

@@ -101,7 +101,7 @@ func (c *Collector) take(ctx context.Context, v *view, f *file) error {
 	if f.Pos == f.Size || f.f == nil && !listed {
 		return nil
 	}
-	h, _, done, err := c.use(f, &at)
+	h, _, done, err := c.use(f, at)
 	if err != nil {
 		return err
 	}
