@@ -28,7 +28,7 @@ func main() {
 	flag.StringVar(&o.page, "page", "docs/benchmarks.md", "the page to write")
 	flag.BoolVar(&o.quick, "quick", false, "measure once and write no page")
 	worker := flag.String("worker", "", "be the program that publishes (JSON)")
-	only := flag.String("only", "", "some of fetch, start, rotate, idle, publish, tokens, by commas: rewrites their sections of the page alone")
+	only := flag.String("only", "", "some of fetch, upload, start, rotate, idle, publish, tokens, by commas: rewrites their sections of the page alone")
 	flag.Parse()
 	o.only = *only
 	if *worker != "" {
@@ -83,7 +83,7 @@ func run(o options) error {
 	for _, part := range []struct {
 		name    string
 		measure func(*rig, io.Writer) error
-	}{{"fetch", measureFetch}, {"start", measureStart}, {"rotate", measureRotation}, {"idle", measureIdle}, {"publish", measurePublish}, {"tokens", measureTokens}} {
+	}{{"fetch", measureFetch}, {"upload", measureUpload}, {"start", measureStart}, {"rotate", measureRotation}, {"idle", measureIdle}, {"publish", measurePublish}, {"tokens", measureTokens}} {
 		if o.only != "" && !slices.Contains(strings.Split(o.only, ","), part.name) {
 			continue
 		}
