@@ -42,12 +42,7 @@ func (g *generation) newServer() *local.Server {
 			_, err := g.updates.Check(ctx, module)
 			return err
 		},
-		Fetch: func(ctx context.Context, module string) error {
-			if err := g.provisioned(); err != nil {
-				return err
-			}
-			return g.updates.Fetch(ctx, module)
-		},
+		Fetch: g.fetch,
 		Install: func(ctx context.Context, module string, now bool) error {
 			if err := g.provisioned(); err != nil {
 				return err
