@@ -73,6 +73,14 @@ func (s ModuleStatus) reason() string {
 		return fmt.Sprintf("going back from %s%s%s", s.Held.Version, saying(s.Cause), s.progress())
 	case s.Phase == Broken:
 		return fmt.Sprintf("a person must act: going back from %s has failed%s", s.Held.Version, saying(s.Cause))
+	case s.Phase == Committed && s.Held != nil:
+		return fmt.Sprintf("%s is installed for good; what the update needed is cleared away", s.Held.Version)
+	case s.Phase == Failed && s.Held != nil:
+		return fmt.Sprintf("the update to %s is given up%s; what it needed is cleared away", s.Held.Version, saying(s.Cause))
+	case s.Phase == Withdrawn && s.Held != nil:
+		return fmt.Sprintf("%s is not offered any more; what was fetched of it is cleared away", s.Held.Version)
+	case s.Phase == Verified && s.Held != nil:
+		return fmt.Sprintf("%s is fetched whole, and is made ready", s.Held.Version)
 	case s.Held != nil && !s.NextTry.IsZero():
 		return fmt.Sprintf("fetching %s waits for another try: %s", s.Held.Version, s.LastError)
 	case s.Held != nil:
