@@ -28,7 +28,7 @@ func (p *Program) accountsCommand() *cobra.Command {
 			if asJSON {
 				return writeJSON(p.Out, s.Accounts)
 			}
-			page := &page{now: p.clock().Add(span(s.Clock.ServerOffset))}
+			page := &page{now: p.clock().Add(span(s.Clock.ServerOffset)), columns: p.columns()}
 			for _, a := range s.Accounts {
 				page.account(a)
 			}

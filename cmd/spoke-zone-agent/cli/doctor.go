@@ -28,7 +28,7 @@ func (p *Program) doctorCommand() *cobra.Command {
 				if err := writeJSON(p.Out, diagnosis{1, doctor.Worst(found), found}); err != nil {
 					return err
 				}
-			} else if _, err := fmt.Fprint(p.Out, findings(found)); err != nil {
+			} else if _, err := fmt.Fprint(p.Out, findings(found, p.columns())); err != nil {
 				return err
 			}
 			if doctor.Worst(found) == doctor.Fail {
@@ -49,8 +49,8 @@ type diagnosis struct {
 }
 
 // findings is all for people.
-func findings(all []doctor.Finding) string {
-	p := &page{left: beside}
+func findings(all []doctor.Finding, columns int) string {
+	p := &page{left: beside, columns: columns}
 	for _, f := range all {
 		p.row(fmt.Sprintf("%-4s  %s", f.Verdict, f.Check), f.Text)
 		if f.Verdict != doctor.OK {

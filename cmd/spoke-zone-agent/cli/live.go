@@ -202,6 +202,12 @@ func (p *Program) followLive(ctx context.Context) error {
 	return g.Wait()
 }
 
+// columns is how wide a page is on the terminal.
+func (p *Program) columns() int {
+	columns, _ := p.size()
+	return min(max(columns, leastColumns), defaultColumns)
+}
+
 // size is that of the terminal, or of the narrowest one.
 func (p *Program) size() (columns, rows int) { return terminalSize(p.Out) }
 

@@ -93,7 +93,7 @@ func (p *Program) otaList(_ *cobra.Command, ms []local.Module) ([]local.Module, 
 
 func (p *Program) otaStatus(_ *cobra.Command, ms []local.Module) ([]local.Module, func() error, error) {
 	return ms, func() error {
-		page := &page{now: p.clock()}
+		page := &page{now: p.clock(), columns: p.columns()}
 		for _, m := range ms {
 			page.row(cutText(oneLine(m.Module), indent-1), moduleText(m))
 			page.row("  file", m.File)
@@ -145,7 +145,7 @@ func (p *Program) each(ms []local.Module, act func(local.Module) (local.Module, 
 		}
 	}
 	return ms, func() error {
-		page := &page{}
+		page := &page{columns: p.columns()}
 		for _, m := range ms {
 			page.row(cutText(oneLine(m.Module), indent-1), moduleText(m))
 			page.row("  file", m.File)

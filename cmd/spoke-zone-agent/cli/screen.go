@@ -15,6 +15,8 @@ import (
 const (
 	defaultColumns = 80
 	indent         = 13 // of the text beside a label
+	leastText      = 24 // columns beside a label; with fewer the text goes below it
+	narrowIndent   = 6  // of the text there
 )
 
 // A page is a screen being written: labels at the left, text beside them.
@@ -32,10 +34,15 @@ func (p *page) row(label, text string) {
 	if len(words) == 0 {
 		return
 	}
-	left := cmp.Or(p.left, indent)
+	left, columns := cmp.Or(p.left, indent), cmp.Or(p.columns, defaultColumns)
 	line := fmt.Sprintf("%-*s %s", left-1, oneLine(label), words[0])
+	if columns-left < leastText { // a narrow terminal: the text goes below the label
+		p.WriteString(strings.TrimRight(oneLine(label), " ") + "\n")
+		left = narrowIndent
+		line = strings.Repeat(" ", left) + words[0]
+	}
 	for _, word := range words[1:] {
-		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > cmp.Or(p.columns, defaultColumns) {
+		if utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns {
 			p.WriteString(line + "\n")
 			line = strings.Repeat(" ", left-1)
 		}

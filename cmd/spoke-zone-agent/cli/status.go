@@ -85,8 +85,7 @@ func (p *Program) showJSON(compact bool) func(local.Status) error {
 func (p *Program) showScreen(again bool) func(local.Status) error {
 	before := ""
 	return func(s local.Status) error {
-		columns, _ := p.size()
-		text := screenIn(s, p.clock(), min(max(columns, leastColumns), defaultColumns))
+		text := screenIn(s, p.clock(), p.columns())
 		if coloured(p.Out) {
 			text = paint(text)
 		}

@@ -48,7 +48,7 @@ func (p *Program) whyCommand() *cobra.Command {
 			if err != nil {
 				return said(cmd, err)
 			}
-			_, err = fmt.Fprint(p.Out, why(s, p.clock(), args...))
+			_, err = fmt.Fprint(p.Out, whyIn(s, p.clock(), p.columns(), args...))
 			return err
 		},
 	})
@@ -57,7 +57,12 @@ func (p *Program) whyCommand() *cobra.Command {
 // why is the text about the topics, or all if none is named, as of now by the
 // system's clock.
 func why(s local.Status, now time.Time, topics ...string) string {
-	p := &page{}
+	return whyIn(s, now, defaultColumns, topics...)
+}
+
+// whyIn is why for a terminal with that many columns.
+func whyIn(s local.Status, now time.Time, columns int, topics ...string) string {
+	p := &page{columns: columns}
 	for _, r := range reasons {
 		if len(topics) == 0 || topics[0] == r.topic {
 			label := r.label
