@@ -99,7 +99,7 @@ func (p *Program) writeBundle(ctx context.Context, w io.Writer) error {
 			{Name: "why.txt", Text: text(func() string { return why(status, p.clock()) })},
 			{Name: "doctor.txt", Text: func(ctx context.Context) (string, error) {
 				d := &doctor.Doctor{ConfigPath: p.config, Version: p.Version, Built: p.Built, Status: p.client().Status}
-				return findings(d.Examine(ctx)), nil
+				return findings(d.Examine(ctx), defaultColumns), nil
 			}},
 		},
 	}
