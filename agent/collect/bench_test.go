@@ -133,7 +133,6 @@ type world struct {
 	now   time.Time
 	files []string
 	size  int64
-	died  bool
 }
 
 func newWorld(t fatal, dir string, patterns ...string) *world {

@@ -73,7 +73,7 @@ func Parse(name, text string) (*Scenario, error) {
 		}
 	}
 	if s.Shows == "" {
-		fault(max(1, n), errors.New("it does not say what it shows: write: shows TEXT..."))
+		fault(max(1, n), errors.New("it does not say what it shows by a line \"shows TEXT\""))
 	}
 	if len(s.steps) == 0 {
 		fault(max(1, n), errors.New("nothing is done in it"))
