@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ func TestTheCloudGetsTheAgentsLog(t *testing.T) {
 		var cancel context.CancelFunc
 		done := make(chan error, 1)
 		type file struct{ typ, name, text string }
+		var mu sync.Mutex
 		var files []file
 		start := func() {
 			gw.start(t)
@@ -34,6 +36,8 @@ func TestTheCloudGetsTheAgentsLog(t *testing.T) {
 				if err != nil {
 					return err
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				files = append(files, file{typ, name, string(data)})
 				return os.Remove(path)
 			}
@@ -49,6 +53,8 @@ func TestTheCloudGetsTheAgentsLog(t *testing.T) {
 			gw.stop(t)
 		}
 		log := func() (text string, n int) {
+			mu.Lock()
+			defer mu.Unlock()
 			for _, f := range files {
 				if f.typ != "debug" || !strings.HasPrefix(f.name, "debug-") || !strings.HasSuffix(f.text, "\n") {
 					t.Errorf("%s called %q: %q", f.typ, f.name, f.text)
