@@ -23,7 +23,7 @@ TARGETS = amd64:amd64: arm64:arm64: armv7:arm:$(ARMHF_GOARM) armv5:arm:5
 # What .deb armhf means: 7 is Debian's, 6 runs on a first Raspberry Pi too.
 ARMHF_GOARM ?= 7
 # 9 MB were asked for; the parts that came since do not fit. What is not worth its bytes shows here.
-MAX_ARMV7 = 9900000
+MAX_ARMV7 = 10100000
 
 .PHONY: help build demo test race year fuzz mutation bench lint arm cross deb reproducible dist release man integration captures scenarios test-datafiles test-system test-ota test-console clock1970 clean
 
