@@ -41,6 +41,7 @@ func (gw *gateway) startWith(t *testing.T, read func(up time.Duration) clock.Rea
 		Version: "test", Log: slog.New(slog.DiscardHandler), Dial: gw.cloud.DialContext, Built: gw.boot.Add(-time.Hour),
 		ReadClock: func() clock.Reading { return read(time.Since(gw.boot)) },
 	}}
+	r.keepLog()
 	s, err := complete(gw.conf)
 	if err != nil {
 		t.Fatal(err)
