@@ -133,6 +133,37 @@ before=$(token)
 await 10 "writes the vendor's file, whose owner is now another" token_is_not "$before"
 check "keeps owner and mode" same "$(owner $identity)" 660:root:spoke-zone-agent
 
+# A receiver at a serial line: a pseudoterminal by the name of the example's device, of another owner, as udev's rules may have it.
+cat >/tmp/receiver <<'PERL'
+use Fcntl;
+sysopen(my $m, "/dev/ptmx", O_RDWR | O_NOCTTY) or die $!;
+my $n = pack "i", 0;
+ioctl($m, 0x40045431, $n) && ioctl($m, 0x80045430, $n) or die $!; # TIOCSPTLCK, TIOCGPTN
+my $line = "/dev/pts/" . unpack "i", $n;
+chown((getpwnam "daemon")[2], (getgrnam "dialout")[2], $line) && chmod 0660, $line or die $!;
+symlink $line, "/dev/ttymxc1" or die $!;
+while (1) {
+	syswrite $m, "\$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A\r\n";
+	select undef, undef, undef, 0.2;
+}
+PERL
+perl /tmp/receiver &
+receiver=$!
+await 10 "serial GNSS: a receiver reports" test -c /dev/ttymxc1
+printf '[telemetry]\nlocation_source = nmea:/dev/ttymxc1@9600\n' >/etc/spoke-zone-agent/agent.conf.d/60-gnss.conf
+check "serial GNSS: without its drop-in the agent restarts" systemctl restart $unit
+await 20 "and has no such device" says 'ttymxc1:nosuchfile'
+cp $examples/serial-gnss.conf $drop_ins/
+check "serial GNSS: verify is silent" silent systemd-analyze verify --man=no $unit
+systemctl daemon-reload
+score $unit 1.8
+check "serial GNSS: restarts" systemctl restart $unit
+await 20 "serial GNSS: has a fix" says '"fix":true'
+rm $drop_ins/serial-gnss.conf /etc/spoke-zone-agent/agent.conf.d/60-gnss.conf
+kill $receiver
+systemctl daemon-reload
+systemctl restart $unit
+
 mkdir -p /rw_data/spoke-zone
 mount -t tmpfs -o mode=755 none /rw_data
 mkdir -p /rw_data/spoke-zone
