@@ -60,7 +60,7 @@ type runner struct {
 	confined   []string // where the process may write; nil: anywhere
 	processors processors
 	commands   *command.Commands // which a program that runs needs until it ends
-	ownLog     *capture.OwnLog // keeps Log, while the cloud asks for it
+	ownLog     *capture.OwnLog   // keeps Log, while the cloud asks for it
 	tokens     account.Store
 	standing   spell  // of the token's state
 	standings  spells // of the states of the other accounts' tokens

@@ -22,6 +22,9 @@ func (r *runner) keepLog() {
 // and to the queue of data files.
 func (g *generation) newRecorder() *capture.Recorder {
 	c := g.conf.Diagnostics
+	if g.ownLog == nil {
+		g.keepLog()
+	}
 	read := g.ReadClock
 	if read == nil {
 		read = clock.Read
