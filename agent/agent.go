@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/account"
@@ -57,6 +58,7 @@ type runner struct {
 	reading  latest.Value[reading]  // how the files were read last
 	alive    systemd.Liveness
 
+	owned      *os.File // the state directory, locked; nil: not
 	confined   []string // where the process may write; nil: anywhere
 	processors processors
 	commands   *command.Commands // which a program that runs needs until it ends
@@ -70,7 +72,7 @@ type runner struct {
 // change: when the files do, Run ends that generation and starts the next from
 // the new settings, by the same path as after a restart. It returns
 // ErrSettings when the settings cannot be used at the start; later faults leave
-// the settings in force.
+// the settings in force. It returns ErrNotAlone when another agent has the state.
 func Run(ctx context.Context, o Options) error {
 	r := &runner{Options: o, started: time.Now()}
 	r.keepLog()
@@ -81,6 +83,7 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("%w: %w", ErrSettings, err)
 	}
 	r.confine()
+	defer r.disown()
 	return RunTasks(ctx, r.Log,
 		Task{"settings", r.watchSettings},
 		Task{"watchdog", func(ctx context.Context) error { return systemd.Watchdog(ctx, r.alive.Err) }},
@@ -96,6 +99,9 @@ func (r *runner) generations(ctx context.Context) error {
 		c, changed, err := r.settings.Wait(ctx)
 		if err != nil {
 			return nil
+		}
+		if err := r.own(c.Paths.State); err != nil {
+			return err
 		}
 		g, err := r.assemble(c, n)
 		if err != nil {

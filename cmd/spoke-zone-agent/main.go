@@ -34,8 +34,11 @@ func daemon(ctx context.Context, d cli.Daemon) error {
 		ConfigPath: d.ConfigPath, Version: d.Version, Built: builtTime(), Log: d.Log, Level: d.Level, Reload: d.Reload,
 		Confine: confine.Writes,
 	})
-	if errors.Is(err, agent.ErrSettings) {
+	switch {
+	case errors.Is(err, agent.ErrSettings):
 		return cli.Exit(cli.Config, err)
+	case errors.Is(err, agent.ErrNotAlone):
+		return cli.Exit(cli.Unreachable, err)
 	}
 	return err
 }
