@@ -61,6 +61,8 @@ yes "write the drop box" touch /var/spool/spoke-zone-agent/log/x
 yes "write its state" touch /var/lib/probe/x
 yes "write its run directory" touch /run/probe/x
 yes "write its own /tmp" touch /tmp/x
+yes "read the journal" journalctl --lines=1 --output=cat
+no "read the kernel's log" head -c 1 /dev/kmsg
 yes "read the identity of the boot" cat /proc/sys/kernel/random/boot_id
 rm -f /etc/spoke-zone/x /var/spool/spoke-zone-agent/log/x
 no "see the /tmp of others" test -e /tmp/outside
@@ -96,7 +98,7 @@ UNIT
 systemctl daemon-reload
 check "a shell with the unit's settings runs" systemctl start probe.service
 check "and gets to its end" grep -qx end /var/log/probe
-opens='write /etc/spoke-zone|write the drop box|write its state|write its run directory|write its own /tmp|read the identity of the boot|TCP|netlink'
+opens='read the journal|write /etc/spoke-zone|write the drop box|write its state|write its run directory|write its own /tmp|read the identity of the boot|TCP|netlink'
 while IFS=: read -r result what; do
 	[ "$result" = end ] && continue
 	if [[ ${what# } =~ ^($opens)$ ]]; then
