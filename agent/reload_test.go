@@ -26,7 +26,7 @@ func TestCallWithAnExpiredTokenIsRepeatedWithANewOne(t *testing.T) {
 		gw.start(t)
 		time.Sleep(time.Minute)
 		first, _ := gw.g.keeper.Status()
-		before := len(cloud.Logins()) // one, if nothing else asked the cloud for the time sooner
+		before := len(cloud.Logins())                           // one, if nothing else asked the cloud for the time sooner
 		cloud.SetOffset(cloudtest.DefaultTokenLife + time.Hour) // what no clock of ours has heard of
 		cloud.Offer("display", "2.0.0", cloudtest.Seeded(1, 1<<16))
 		if _, err := gw.g.updates.Check(t.Context(), "display"); err != nil {
