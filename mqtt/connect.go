@@ -80,6 +80,7 @@ func (s *Session) open(ctx context.Context, a *attempt, old *link) (*link, endin
 	present, err := connect(ctx, c, l.client, a.superseded)
 	if err != nil {
 		e := endedConnect(err, c.cause())
+		e.sent = true
 		c.abort(net.ErrClosed)
 		if old != nil {
 			s.revive(old)

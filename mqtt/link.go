@@ -15,8 +15,9 @@ import (
 // where CONNACK took longer.
 const leastPatience = 20 * time.Millisecond
 
-// A broker that closes connections so soon after they took over, so many times
-// in a row, accepts no takeover.
+// A broker that closes connections before or so soon after they take over, so
+// many times in a row, accepts no takeover. Once is no sign: it may have been
+// restarted just then.
 const (
 	oustWindow = time.Second
 	oustTimes  = 2
@@ -133,18 +134,21 @@ func (s *Session) shut(l *link, err error) ending {
 }
 
 // oust takes into account that l ended because of err. A broker that accepts a
-// takeover and closes the connection at once, time after time, refuses it too.
+// takeover and closes the connection at once, twice in a row, refuses it too.
 func (s *Session) oust(l *link, err error) {
-	switch early := time.Since(l.taken) <= oustWindow; {
-	case l.taken.IsZero():
-	case early && closedByPeer(err):
+	switch {
+	case l.lasted():
+		s.ousted = 0
+	case !l.taken.IsZero() && closedByPeer(err):
 		if s.ousted++; s.ousted == oustTimes {
 			s.giveUpTakeovers(err)
 		}
-	case !early:
-		s.ousted = 0
 	}
 }
+
+// lasted reports whether l has taken over and stood for longer than where that
+// is refused.
+func (l *link) lasted() bool { return !l.taken.IsZero() && time.Since(l.taken) > oustWindow }
 
 // giveUpTakeovers has each connection end before the next from now on.
 func (s *Session) giveUpTakeovers(err error) {
@@ -160,6 +164,9 @@ func (s *Session) giveUpTakeovers(err error) {
 // none it returns the reason. A broker that accepts no other connection beside
 // old is remembered: then old is closed first, now and with later credentials.
 func (s *Session) replace(ctx context.Context, old *link, a *attempt) (*link, ending) {
+	if old.lasted() {
+		s.ousted = 0
+	}
 	var r retries
 	next, superseded := a.begun.Add(minGap), (<-chan struct{})(nil)
 	for {
@@ -184,7 +191,7 @@ func (s *Session) replace(ctx context.Context, old *link, a *attempt) (*link, en
 			return nil, s.shut(old, ctx.Err())
 		}
 		wait := r.after(e, s.draw())
-		if refusesTakeover(e, r.failures) {
+		if s.refusesTakeover(e) {
 			s.giveUpTakeovers(e.err)
 			return nil, s.shut(old, errSuperseded)
 		}
@@ -197,16 +204,15 @@ func (s *Session) replace(ctx context.Context, old *link, a *attempt) (*link, en
 }
 
 // refusesTakeover tells whether a CONNECT beside a connection of the same client
-// ended, failures in a row, as at a broker that accepts none. A credential that
-// is refused and a network that fails say nothing of that.
-func refusesTakeover(e ending, failures int) bool {
-	switch {
-	case e.cause == CauseRejected, closedByPeer(e.err):
-		return true
-	case errors.Is(e.err, errNoConnack):
-		return failures > 1
+// ended as at a broker that accepts none. A CONNACK says so; a broker that closes
+// the connection, or is silent, has to do so twice with no takeover that lasted
+// between. A credential that is refused and a network that fails say nothing.
+func (s *Session) refusesTakeover(e ending) bool {
+	if e.sent && (closedByPeer(e.err) || errors.Is(e.err, errNoConnack)) {
+		s.ousted++
+		return s.ousted >= oustTimes
 	}
-	return false
+	return e.cause == CauseRejected
 }
 
 // closedByPeer reports whether the other end closed the connection.

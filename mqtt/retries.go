@@ -37,6 +37,7 @@ type ending struct {
 	err   error
 	up    time.Duration // since CONNACK, or that of the connection it took over from; 0 if there was none
 	link  *link         // nil if there was none
+	sent  bool          // it is of a CONNECT that was sent, and not accepted
 }
 
 // retries counts what the wait before the next attempt depends on.

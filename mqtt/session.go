@@ -87,7 +87,7 @@ type Session struct {
 	told        map[string]bool // filters whose refusal has been logged
 	silent      time.Time       // when the last connection stopped carrying messages; zero before the first
 	breakFirst  bool            // the broker accepts no connection beside one of the same client
-	ousted      int             // connections in a row that took over and were closed at once
+	ousted      int             // takeovers in a row that the broker ended before or soon after CONNACK
 	optionalOff bool            // leave optional filters out: the broker kicked us with them
 }
 

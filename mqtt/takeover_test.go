@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,88 +38,20 @@ func TestRotationByTakeover(t *testing.T) {
 	})
 }
 
-// TestRotationAtABrokerThatRefusesTakeovers falls back to break before make, and
-// remembers.
-func TestRotationAtABrokerThatRefusesTakeovers(t *testing.T) {
-	for _, second := range []string{"refuse", "close", "close both", "ignore"} {
-		t.Run(second, func(t *testing.T) {
-			b := &broker{second: second}
-			run(t, b, nil, func(t *testing.T, f *fixture) {
-				pause(time.Minute)
-				f.token.Set("t2")
-				pause(10 * time.Minute)
-				if st := f.state(); st.State != Online || !strings.HasSuffix(b.users(), " t2") || st.Takeovers != 0 {
-					t.Fatalf("users %q, status %+v", b.users(), st)
-				}
-				before := len(b.attempts())
-				f.token.Set("t3")
-				pause(minGap)
-				if st := f.state(); st.State != Online || len(b.attempts()) != before+1 || b.disconnects == 0 {
-					t.Errorf("not remembered: users %q, status %+v", b.users(), st)
-				}
-				f.publish(t, nil)
-			})
-			gaps(t, b)
-		})
-	}
-}
-
-// TestRotationAtABrokerThatEndsTheNewConnection counts that as a refusal once it
-// has happened again, whatever became of the connections between.
-func TestRotationAtABrokerThatEndsTheNewConnection(t *testing.T) {
-	for _, second := range []string{"kick", "kick later"} {
-		t.Run(second, func(t *testing.T) {
-			b := &broker{second: second}
-			told := 0
-			run(t, b, func(f *fixture) { f.OnBreakFirst = func() { told++ } }, func(t *testing.T, f *fixture) {
-				for i := range oustTimes {
-					pause(time.Hour)
-					if told > 0 || f.state().BreakFirst {
-						t.Fatalf("given up after %d", i)
-					}
-					f.token.Set(fmt.Sprint("new", i))
-				}
-				pause(time.Hour)
-				before := f.state()
-				f.token.Set("last")
-				pause(minGap)
-				st := f.state()
-				if told != 1 || !st.BreakFirst || st.State != Online || st.Connects != before.Connects+1 || st.Takeovers != before.Takeovers {
-					t.Errorf("told %d times, before %+v, now %+v", told, before, st)
-				}
-				f.publish(t, nil)
-			})
-		})
-	}
-}
-
-// TestBrokerThatRestartsAfterTakeoversRefusesNone as long as takeovers last.
-func TestBrokerThatRestartsAfterTakeoversRefusesNone(t *testing.T) {
-	b := new(broker)
-	run(t, b, nil, func(t *testing.T, f *fixture) {
-		for i := range 10 {
-			for _, user := range []string{"a", "b"} {
-				pause(10 * time.Minute)
-				f.token.Set(fmt.Sprint(user, i))
-			}
-			pause(oustWindow / 2)
-			b.drop()
-		}
-		pause(time.Hour)
-		if st := f.state(); st.State != Online || st.BreakFirst || st.Takeovers != 20 {
-			t.Errorf("status %+v", st)
-		}
-	})
-}
-
 // TestRotationWithoutANetwork leaves the connection that there is alone.
 func TestRotationWithoutANetwork(t *testing.T) {
+	for _, err := range []error{errors.New("no route to host"), fmt.Errorf("handshake: %w", syscall.ECONNRESET)} {
+		t.Run(err.Error(), func(t *testing.T) { withoutNetwork(t, err) })
+	}
+}
+
+func withoutNetwork(t *testing.T, err error) {
 	b := new(broker)
 	var down atomic.Bool
 	run(t, b, func(f *fixture) {
 		f.Dial = func(ctx context.Context) (net.Conn, error) {
 			if down.Load() {
-				return nil, errors.New("no route to host")
+				return nil, err
 			}
 			return b.Dial(ctx)
 		}
