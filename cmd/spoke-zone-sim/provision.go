@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,10 +12,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 )
+
+// startPatience is how long a simulator that was just started may take to answer.
+const startPatience = 5 * time.Second
 
 // A provisioning makes a directory what a factory makes of a gateway.
 type provisioning struct {
@@ -68,8 +73,8 @@ func (p *provisioning) run(ctx context.Context, dir string, out io.Writer) error
 	if _, err := os.Lstat(made.Identity); err == nil && !p.force {
 		return fmt.Errorf("provision: %s is there already; replace it with --force", made.Identity)
 	}
-	var state State
-	if err := p.receive(ctx, "GET", "/state", nil, &state); err != nil {
+	state, err := p.state(ctx)
+	if err != nil {
 		return err
 	}
 	credentials, err := p.credentials(ctx, state)
@@ -90,6 +95,25 @@ func (p *provisioning) run(ctx context.Context, dir string, out io.Writer) error
 	return json.NewEncoder(out).Encode(made)
 }
 
+// state asks the simulator what it serves, again while nothing listens: it may
+// have been started by the line before.
+func (p *provisioning) state(ctx context.Context) (state State, err error) {
+	start, cancel := context.WithTimeout(ctx, startPatience)
+	defer cancel()
+	again := time.NewTicker(startPatience / 50)
+	defer again.Stop()
+	for {
+		if err = p.receive(ctx, "GET", "/state", nil, &state); !errors.Is(err, syscall.ECONNREFUSED) {
+			return state, err
+		}
+		select {
+		case <-start.Done():
+			return state, err
+		case <-again.C:
+		}
+	}
+}
+
 // credentials asks the simulator for a token of the device.
 func (p *provisioning) credentials(ctx context.Context, state State) (c Credentials, err error) {
 	if p.device == 0 && len(state.Devices) > 0 {
@@ -103,8 +127,14 @@ func (p *provisioning) credentials(ctx context.Context, state State) (c Credenti
 	return c, err
 }
 
-// writeFiles writes texts to their paths in dir.
+// writeFiles writes texts to their paths in dir, and makes the directories that
+// a person puts files into.
 func writeFiles(dir string, files map[string]string) error {
+	for _, name := range []string{"accounts.d", "commands.d"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
+			return fmt.Errorf("provision: %w", err)
+		}
+	}
 	for name, text := range files {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

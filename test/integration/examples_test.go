@@ -47,19 +47,7 @@ func TestProgramsOfTheExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var err error
-	if g.log, err = os.Create(g.path("agent.log")); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if g.cmd != nil {
-			g.kill()
-		}
-		g.log.Close()
-		if t.Failed() {
-			t.Logf("the agent said:\n%s", g.read("agent.log"))
-		}
-	})
+	g.logTo(t)
 	g.command("check")
 	g.start()
 	for name := range calls {

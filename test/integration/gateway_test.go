@@ -93,6 +93,15 @@ group =
 [log]
 level = debug
 `, g.dir, apiAddr, brokerAddr, ca), 0o644)
+	g.logTo(t)
+	return g
+}
+
+// logTo has what the daemon says kept until the test ends, and the daemon ended
+// with it.
+func (g *gateway) logTo(t *testing.T) {
+	t.Helper()
+	var err error
 	if g.log, err = os.Create(g.path("agent.log")); err != nil {
 		t.Fatal(err)
 	}
@@ -102,11 +111,9 @@ level = debug
 		}
 		g.log.Close()
 		if t.Failed() {
-			log, _ := os.ReadFile(g.path("agent.log"))
-			t.Logf("the agent said:\n%s", log)
+			t.Logf("the agent said:\n%s", g.read("agent.log"))
 		}
 	})
-	return g
 }
 
 func (g *gateway) path(name string) string { return filepath.Join(g.dir, name) }
@@ -117,6 +124,9 @@ func (g *gateway) identity(token string) string {
 
 func (g *gateway) write(name, text string, mode os.FileMode) {
 	g.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(g.path(name)), 0o755); err != nil {
+		g.t.Fatal(err)
+	}
 	if err := os.WriteFile(g.path(name), []byte(text), mode); err != nil {
 		g.t.Fatal(err)
 	}
