@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -59,11 +60,31 @@ func ownMappings() ([]mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	return readOnlyMappings(maps, path), nil
+	anywhere, err := loadedAnywhere("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	return readOnlyMappings(maps, path, anywhere), nil
+}
+
+// loadedAnywhere reports whether the program in the file name is independent of
+// its position (elf(5), e_type ET_DYN): go build -buildmode=pie.
+func loadedAnywhere(name string) (bool, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	var header [18]byte
+	if _, err := io.ReadFull(f, header[:]); err != nil {
+		return false, fmt.Errorf("%s: %w", name, err)
+	}
+	const dyn = 3 // ET_DYN, in either order of bytes
+	return header[16] == dyn || header[17] == dyn, nil
 }
 
 // release unmaps the resident pages of mappings (madvise(2), MADV_DONTNEED).
-// Pages that were written to are not touched.
+// What was written to them would be lost.
 func release(mappings []mapping) error {
 	for _, m := range mappings {
 		if err := m.advise(unix.MADV_DONTNEED); err != nil {
@@ -104,12 +125,15 @@ func (m mapping) advise(advice uintptr) error {
 }
 
 // readOnlyMappings are those of path in maps (proc_pid_maps(5)) that cannot be
-// written to.
-func readOnlyMappings(maps []byte, path string) []mapping {
+// written to; of a program that may be loaded anywhere only the code. Its constants
+// hold addresses, which the file does not have: they were written at the start,
+// before the mapping became one that cannot be written to.
+func readOnlyMappings(maps []byte, path string, anywhere bool) []mapping {
 	var found []mapping
 	for lines := bufio.NewScanner(bytes.NewReader(maps)); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) != 6 || fields[5] != path || strings.Contains(fields[1], "w") || !strings.HasSuffix(fields[1], "p") {
+		if len(fields) != 6 || fields[5] != path || strings.Contains(fields[1], "w") || !strings.HasSuffix(fields[1], "p") ||
+			anywhere && !strings.Contains(fields[1], "x") {
 			continue
 		}
 		from, to, _ := strings.Cut(fields[0], "-")

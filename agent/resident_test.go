@@ -2,9 +2,11 @@ package agent
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -20,8 +22,26 @@ zz000000-00f00000 r-xp 00000000 fe:00 77 /usr/bin/spoke-zone-agent
 7ffe0000-7ffe2000 r-xp 00000000 00:00 0 [vdso]
 `)
 	want := []mapping{{0x10000, 0x400000}, {0x400000, 0x800000}}
-	if got := readOnlyMappings(maps, "/usr/bin/spoke-zone-agent"); !slices.Equal(got, want) {
-		t.Errorf("got %x, want %x", got, want)
+	for anywhere, want := range map[bool][]mapping{false: want, true: want[:1]} {
+		if got := readOnlyMappings(maps, "/usr/bin/spoke-zone-agent", anywhere); !slices.Equal(got, want) {
+			t.Errorf("loaded anywhere %v: got %x, want %x", anywhere, got, want)
+		}
+	}
+}
+
+func TestProgramThatIsLoadedAnywhere(t *testing.T) {
+	ident := "\x7fELF" + strings.Repeat("\x00", 12)
+	for header, want := range map[string]bool{"\x02\x00": false, "\x03\x00": true, "\x00\x02": false, "\x00\x03": true} {
+		name := filepath.Join(t.TempDir(), "program")
+		if err := os.WriteFile(name, []byte(ident+header), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := loadedAnywhere(name); got != want || err != nil {
+			t.Errorf("type %x: %v, %v", header, got, err)
+		}
+	}
+	if _, err := loadedAnywhere(os.DevNull); err == nil {
+		t.Error("nothing is a program")
 	}
 }
 
