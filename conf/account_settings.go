@@ -145,21 +145,28 @@ func (v modeValue) parse(s string) error {
 type notifyValue struct{ argvValue }
 
 func (v notifyValue) parse(s string) error {
-	if err := v.argvValue.parse(s); err != nil {
+	var argv []string
+	if err := (argvValue{&argv}).parse(s); err != nil {
 		return err
 	}
-	argv := *v.p
-	for _, prefix := range []string{"signal:", "reload:"} {
-		if len(argv) == 0 || !strings.HasPrefix(argv[0], prefix) {
-			continue
-		}
-		unit, reload := strings.CutPrefix(argv[0], "reload:")
+	if err := checkNotify(argv); err != nil {
+		return err
+	}
+	*v.p = argv
+	return nil
+}
+
+func checkNotify(argv []string) error {
+	if len(argv) == 0 {
+		return nil
+	}
+	unit, reload := strings.CutPrefix(argv[0], "reload:")
+	switch {
+	case reload || strings.HasPrefix(argv[0], "signal:"):
 		if len(argv) > 1 || !signalWord.MatchString(argv[0]) && !(reload && unitName.MatchString(unit)) {
 			return fmt.Errorf("%s is not understood", short(argv[0]))
 		}
-		return nil
-	}
-	if len(argv) > 0 && !strings.HasPrefix(argv[0], "/") {
+	case !strings.HasPrefix(argv[0], "/"):
 		return errors.New("the program is named without its full path")
 	}
 	return nil

@@ -285,6 +285,7 @@ func FuzzDocument(f *testing.F) {
 func FuzzSettings(f *testing.F) {
 	f.Add([]byte(everything))
 	f.Add([]byte(Render()))
+	f.Add([]byte("[bridge]\nnotify=0")) // refused, and so not kept
 	f.Add([]byte("[command.a]\nrun=\"\\\"a\" 'b' # c\n[ota]\nwindow=Mon-Fri 00:00-24:00"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		r := reader{config: Default(), seen: map[string]place{}, files: []string{"f"}}
