@@ -52,6 +52,9 @@ type Doctor struct {
 	patience time.Duration    // bounds each check; usualPatience if 0
 	now      func() time.Time // time.Now if nil
 	root     string           // where the files of the system are, "" outside of tests
+
+	disk func(dir string) (room int64, name string, err error) // statfs if nil
+	try  func(dir string) error                                // writable if nil
 }
 
 // A patient is what the checks look at.

@@ -1,13 +1,15 @@
 package doctor
 
 import (
+	"errors"
+	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
-func TestTheInstallerIsExamined(t *testing.T) {
+// installers are what may be wrong with the installer's files, or right.
+func installers() (all []illness) {
 	const key = "untrusted comment: a key\nRWQAAQIDBAUGBwAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
 	for _, c := range []struct {
 		name, module, policy string
@@ -24,31 +26,17 @@ func TestTheInstallerIsExamined(t *testing.T) {
 		{"a digest", "", "[module.display]\nrequire = digest\n", map[string]string{"hooks.d/display": "#!/bin/sh\n"}, OK, "that nobody has signed"},
 		{"a fault", "", "[module.display]\nrequire = sig\n", nil, Fail, "install.conf:2: module.display.require: "},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			w := newWard(t)
+		all = append(all, illness{"installer: " + c.name, func(t *testing.T, w *ward) {
 			w.settings = "[module.display]\nversion_file = /etc/display-version\n" + c.module + "\n"
 			files := map[string]string{"install.conf": c.policy}
-			for name, text := range c.files {
-				files[name] = text
-			}
+			maps.Copy(files, c.files)
 			for name, text := range files {
 				path := filepath.Join(w.root, "etc/spoke-zone-agent", name)
-				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o755)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			found := w.examine(t)["installer"]
-			for _, f := range found {
-				if f.Verdict != c.want || !strings.Contains(f.Text, c.text) {
-					t.Errorf("%s: %s, want %s with %q", f.Verdict, f.Text, c.want, c.text)
-				}
-			}
-			if len(found) != 1 {
-				t.Errorf("%d findings", len(found))
-			}
-		})
+		}, "installer", c.want, c.text, ""})
 	}
+	return all
 }

@@ -55,7 +55,14 @@ func (p *patient) state(context.Context) []Finding {
 	if p.up() && p.status.Token.Stored.Error != "" && !p.status.Token.Stored.State {
 		return fail("the daemon cannot store its token: "+p.status.Token.Stored.Error, "make "+dir+" writable, or name another directory in paths.state; until then a power cut may cost the token")
 	}
-	room, name, err := statfs(dir)
+	look, try := p.disk, p.try
+	if look == nil {
+		look = statfs
+	}
+	if try == nil {
+		try = writable
+	}
+	room, name, err := look(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && p.up():
 		return fail(err.Error(), "see why the daemon cannot make it: spoke-zone-agent status")
@@ -65,7 +72,7 @@ func (p *patient) state(context.Context) []Finding {
 		return warn(err.Error(), "run doctor as root")
 	}
 	where := fmt.Sprintf("%s (%s, %d MiB free)", dir, name, room>>20)
-	switch err := writable(dir); {
+	switch err := try(dir); {
 	case errors.Is(err, unix.EROFS):
 		return fail(where+" is read-only", "name a directory on a writable partition in paths.state; until then the token is in memory alone")
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
