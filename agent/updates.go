@@ -198,16 +198,9 @@ func (s sender) CreateDataFile(ctx context.Context, typ, module string) (id stri
 	return id, err
 }
 
-// largeUpload is from how many bytes on a body is sent with all processors.
-const largeUpload = 1 << 20
-
 // PutDataFile is tried once: r cannot be read again. When its token is refused
 // it returns once there is another, for the uploader's next try.
 func (s sender) PutDataFile(ctx context.Context, id, name string, size int64, r io.Reader) error {
-	if size >= largeUpload {
-		s.g.processors.add(1)
-		defer s.g.processors.add(-1)
-	}
 	return authorized(ctx, s.g.keeper, 1, func(ctx context.Context) error {
 		return s.g.api.PutDataFile(ctx, id, name, size, r)
 	})
