@@ -14,7 +14,10 @@ import (
 // previous generation is whole.
 var ErrCorrupt = errors.New("record corrupt")
 
-// recordLimit bounds what LoadRecord decodes.
+// errLarge is of a record that could not be read again.
+var errLarge = fmt.Errorf("record larger than %d KiB", recordLimit>>10)
+
+// recordLimit bounds what is decoded, and what is saved.
 const recordLimit = 256 << 10
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -27,8 +30,12 @@ func SaveRecord(fsys FS, path string, v any) error {
 	if err != nil {
 		return err
 	}
+	sealed := Seal(line)
+	if len(sealed) > recordLimit {
+		return fmt.Errorf("%s: %w", filepath.Base(path), errLarge)
+	}
 	keepPrevious(fsys, path)
-	return WriteFS(fsys, path, Seal(line), 0o600)
+	return WriteFS(fsys, path, sealed, 0o600)
 }
 
 // keepPrevious makes path.prev another name of a record that is whole, or a

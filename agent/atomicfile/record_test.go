@@ -43,6 +43,17 @@ func TestRecordComesBack(t *testing.T) {
 	}
 }
 
+func TestALargeRecordIsRefused(t *testing.T) {
+	d := powercut.New()
+	save(t, d, 1)
+	if err := atomicfile.SaveRecord(d, "r", strings.Repeat("x", 256<<10)); err == nil {
+		t.Error("saved what cannot be loaded")
+	}
+	if e, previous := load(t, d); e.N != 1 || previous {
+		t.Errorf("got %v, previous %v", e, previous)
+	}
+}
+
 func TestDamagedRecordGivesTheGenerationBefore(t *testing.T) {
 	whole := atomicfile.Seal([]byte(`{"N":1}`))
 	for _, damage := range [][]byte{{}, make([]byte, 20), whole[:len(whole)-1], []byte("{}"), bytes.Replace(whole, []byte("1"), []byte("2"), 1)} {

@@ -17,7 +17,7 @@ func (c *Collector) discover(v *view) {
 		case err != nil:
 		case !usable(at.log):
 			err = errNaming
-		case len(c.state.Files) >= maxKnown || c.following() >= maxFiles:
+		case c.following() >= maxFiles || len(c.state.Files) >= maxKnown && !c.unlearn(v):
 			err = errManyFiles
 		default:
 			err = c.begin(v, at)
@@ -86,6 +86,28 @@ func (c *Collector) adopt(v *view, at *sight, h *os.File, st *unix.Stat_t) *file
 	c.saved = false
 	c.hold(f, h)
 	return f
+}
+
+// unlearn gives up the oldest position of a file that has been gone for longest,
+// or of a source that is there no more. Without it they would add up where one
+// of a source's directories is missing, so that none of its files is known to be
+// gone for good. It reports false if there is none.
+func (c *Collector) unlearn(v *view) bool {
+	var oldest *file
+	for _, f := range c.state.Files {
+		gone := f.Source == v.Name && f.f == nil && !f.listed || c.sources[f.Source] == nil
+		if gone && (oldest == nil || f.Order < oldest.Order) {
+			oldest = f
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	if oldest.Source == v.Name {
+		c.lose(oldest)
+	}
+	c.forget(v, oldest)
+	return true
 }
 
 // following returns how many files are followed.

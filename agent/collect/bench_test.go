@@ -24,6 +24,7 @@ type fakeQueue struct {
 	staged   map[string]entry
 	released []entry
 	full     bool
+	asked    int // calls of Stage
 	*life
 }
 
@@ -41,6 +42,7 @@ func (l *life) step() error {
 }
 
 func (q *fakeQueue) Stage(_ context.Context, typ, module, name, origin string, r io.Reader) (string, error) {
+	q.asked++
 	if q.full {
 		return "", errors.New("spool is full")
 	}

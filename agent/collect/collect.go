@@ -78,6 +78,7 @@ type Collector struct {
 	state      state
 	saved      bool                 // no file was taken up or given up since state was saved
 	due        map[string]time.Time // of each source
+	resting    map[string]rest      // the sources for which the queue has no room
 	unreleased []string             // ids of what was staged since
 	sources    map[string]*SourceStatus
 	status     latest.Value[Status]
@@ -175,7 +176,7 @@ func (c *Collector) setDefaults() {
 		c.watch = newInotify
 	}
 	c.uid = os.Geteuid()
-	c.due = map[string]time.Time{}
+	c.due, c.resting = map[string]time.Time{}, map[string]rest{}
 	c.sources = map[string]*SourceStatus{}
 	for _, s := range c.Sources {
 		c.sources[s.Name] = &SourceStatus{Name: s.Name, Type: s.Type}

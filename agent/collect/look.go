@@ -2,6 +2,7 @@ package collect
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,7 +21,7 @@ const (
 	settle   = 10 * time.Second // without a change, before a rotated file counts as complete
 	maxHeld  = 64               // files that are held open
 	maxGone  = 16               // of those, files without a name that are not read to their end
-	maxPath  = 1024             // bytes of a file's path
+	maxPath  = 256              // bytes of a file's path, as the record of the positions has it
 	maxSaved = 256              // bytes of a file's name
 )
 
@@ -179,7 +180,8 @@ func compressed(name string) bool {
 
 // usable reports whether a path may be told of.
 func usable(p string) bool {
-	return len(p) <= maxPath && len(path.Base(p)) < maxSaved-16 && utf8.ValidString(p) &&
+	quoted, _ := json.Marshal(p) // a string always can be
+	return len(quoted) <= maxPath+len(`""`) && len(path.Base(p)) < maxSaved-16 && utf8.ValidString(p) &&
 		!strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsGraphic(r) })
 }
 

@@ -16,7 +16,7 @@ import (
 
 const (
 	maxFiles = 256 // that are followed
-	maxKnown = 512 // whose positions are kept
+	maxKnown = 384 // whose positions are kept, all of which a record has room for
 )
 
 // A state is what a Collector must not forget.

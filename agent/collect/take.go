@@ -50,9 +50,27 @@ func (c *Collector) source(ctx context.Context, s *Source, now time.Time, w noti
 	return c.collect(ctx, v, now)
 }
 
+// A queueError is of the queue, for all files, and not of one.
+type queueError struct{ error }
+
+func (e queueError) Unwrap() error { return e.error }
+
+// A rest is how long nothing of a source is staged, and why: what the queue has
+// no room for must not be tried again at everything that happens.
+type rest struct {
+	until time.Time
+	at    string
+	err   error
+}
+
 // collect makes data files of what is due of a source, and returns when more
 // will be.
 func (c *Collector) collect(ctx context.Context, v *view, now time.Time) time.Duration {
+	if r, rests := c.resting[v.Name]; rests && now.Before(r.until) {
+		c.trouble(v.Source, r.at, r.err)
+		return r.until.Sub(now)
+	}
+	delete(c.resting, v.Name)
 	due := !now.Before(c.due[v.Name])
 	if due {
 		c.due[v.Name] = now.Add(v.Every)
@@ -63,8 +81,9 @@ func (c *Collector) collect(ctx context.Context, v *view, now time.Time) time.Du
 			rotated++
 		}
 	}
+	held := map[string]bool{} // logs one of whose files cannot be read: what follows it waits
 	for _, f := range slices.Clone(c.state.Files) {
-		if f.Source != v.Name || ctx.Err() != nil {
+		if f.Source != v.Name || held[f.Path] || ctx.Err() != nil {
 			continue
 		}
 		gone, crowd := !f.listed && f.f != nil, !f.current && rotated >= maxGone
@@ -73,8 +92,13 @@ func (c *Collector) collect(ctx context.Context, v *view, now time.Time) time.Du
 		}
 		if err := c.take(ctx, v, f); err != nil && ctx.Err() == nil {
 			c.trouble(v.Source, f.Path, err)
-			c.due[v.Name] = now.Add(min(v.Every, lookMost))
-			break
+			held[f.Path] = true
+			again := now.Add(min(v.Every, lookMost))
+			c.due[v.Name] = again
+			if errors.As(err, new(queueError)) {
+				c.resting[v.Name] = rest{again, f.Path, err}
+				break
+			}
 		}
 	}
 	if len(c.unreleased) > 0 {
@@ -117,7 +141,7 @@ func (c *Collector) take(ctx context.Context, v *view, f *file) error {
 		part := &exactly{io.NewSectionReader(h, f.Pos, end-f.Pos), end - f.Pos}
 		id, err := c.Queue.Stage(ctx, v.Type, v.Module, dataName(path.Base(f.Path), o.N), o.String(), part)
 		if err != nil {
-			return err
+			return queueError{err}
 		}
 		// Only what is still the same file afterwards was one during the reading.
 		var st unix.Stat_t
@@ -132,7 +156,7 @@ func (c *Collector) take(ctx context.Context, v *view, f *file) error {
 		c.sources[v.Name].Collected++
 		if c.unreleased = append(c.unreleased, id); len(c.unreleased) >= maxStaged {
 			if err := c.release(); err != nil {
-				return err
+				return queueError{err}
 			}
 		}
 	}
@@ -191,6 +215,9 @@ func (e *exactly) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Len is how many bytes are left to be read.
+func (e *exactly) Len() int { return int(e.n) }
 
 // count publishes how things are.
 func (c *Collector) count() {

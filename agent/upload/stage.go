@@ -18,7 +18,8 @@ const maxOrigin = 2 << 10
 
 // Stage puts the contents of r into the spool as Add does, but to be sent only
 // once Release was called for it, in this life or a later one. Nothing is
-// dropped to make room for it: it is ErrFull, and stays where it is.
+// dropped to make room for it: it is ErrFull, and stays where it is. An r that
+// tells by Len how much it has is not written to the disk for that.
 func (u *Uploader) Stage(ctx context.Context, typ, module, name, origin string, r io.Reader) (Item, error) {
 	if err := checkNames(typ, module, name); err != nil {
 		return Item{}, err
@@ -28,6 +29,9 @@ func (u *Uploader) Stage(ctx context.Context, typ, module, name, origin string, 
 	}
 	if err := u.open(); err != nil {
 		return Item{}, err
+	}
+	if sized, ok := r.(interface{ Len() int }); ok && !u.spool.fits(int64(sized.Len()), typ) {
+		return Item{}, ErrFull
 	}
 	tmp, size, err := u.spool.receive(ctx, r)
 	if err != nil {

@@ -3,6 +3,7 @@ package upload
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -112,6 +113,29 @@ func TestNothingIsDroppedForWhatCanWait(t *testing.T) {
 			if _, err := b.stage(name, "x"); (err == nil) != (name != "five") {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+	})
+}
+
+// unread has a length, and must not be asked for more.
+type unread struct{ t *testing.T }
+
+func (unread) Len() int { return 1000 }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("what there is no room for is written to the disk")
+	return 0, io.EOF
+}
+
+func TestWhatHasNoRoomIsNotRead(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, dir, newCloud(t))
+		b.MaxSpool = 999
+		b.start()
+		defer b.stop()
+		if _, err := b.Stage(t.Context(), "log", "", "name", "origin", unread{t}); !errors.Is(err, ErrFull) {
+			t.Errorf("got %v", err)
 		}
 	})
 }
