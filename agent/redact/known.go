@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -31,14 +32,25 @@ func (k *Known) Add(value string) {
 	}
 	k.find = nil
 	k.values[value] = true
+	for _, part := range strings.Split(value, "\n") {
+		if part != value {
+			k.Add(part) // where each line of it has something before it
+		}
+	}
 	quoted, _ := json.Marshal(value) // a string always can be
+	bytes := []byte(value)
 	for _, written := range []string{
-		strings.Trim(string(quoted), `"`), url.QueryEscape(value), url.PathEscape(value), hex.EncodeToString([]byte(value)),
-		base64.StdEncoding.EncodeToString([]byte(value)), base64.RawURLEncoding.EncodeToString([]byte(value)),
+		inner(string(quoted)), inner(strconv.Quote(value)), inner(strconv.QuoteToASCII(value)),
+		url.QueryEscape(value), url.PathEscape(value), hex.EncodeToString(bytes),
+		base64.StdEncoding.EncodeToString(bytes), base64.RawStdEncoding.EncodeToString(bytes),
+		base64.URLEncoding.EncodeToString(bytes), base64.RawURLEncoding.EncodeToString(bytes),
 	} {
 		k.values[written] = true
 	}
 }
+
+// inner is a quoted text without its quotation marks.
+func inner(quoted string) string { return quoted[1 : len(quoted)-1] }
 
 // Text is s without them, and without what looks like a secret.
 func (k *Known) Text(s string) string {

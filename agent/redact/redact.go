@@ -16,9 +16,11 @@ const Mark = "[redacted]"
 
 const (
 	// names are what a secret is called, as a part of a name.
-	names = `token|passw(?:or)?d|passphrase|pwd|secret|api[_-]?key|access[_-]?key|private[_-]?key|authorization|credential|mqtt[_-]?username|cpu[_-]?id|uuid|serial|cookie`
+	names = `token|passw(?:or)?d|passphrase|pwd|secret|api[_-]?key|access[_-]?key|private[_-]?key|authorization|credential|mqtt[_-]?username|cpu[_-]?id|uuid|serial|cookie|psk|` + pass
 	// plain are those that hardly stand before a colon for another reason.
-	plain = `passw(?:or)?d|passphrase|pwd|secret|api[_-]?key|authorization|cookie|[a-z]-token|_token|cpu[_-]?id|uuid`
+	plain = `passw(?:or)?d|passphrase|pwd|secret|api[_-]?key|authorization|cookie|[a-z]-token|_token|cpu[_-]?id|uuid|` + pass
+	// pass is one of a word of its own: not that of "passed", "bypass" or "compass".
+	pass = `(?:\b|_)pass(?:\b|_)`
 	// text is a value in the middle of a line.
 	text = `"(?:[^"\\]|\\.)*"?|'[^']*'?|(?i:bearer|basic|token) +[^\s,;&"']+|[^\s,;&"'{}\[\]]+`
 )
@@ -39,10 +41,14 @@ func (r rule) replace(s string) string { return r.find().ReplaceAllString(s, r.w
 // key is a private key in PEM, of which no line says what it is.
 var key = newRule(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)`, Mark)
 
+// rest is the end of such a key whose beginning is not there, as of a text that
+// was cut: no more lines than the largest keys have.
+var rest = newRule(`(?:[^\n]*\n){0,120}[^\n]*-----END [A-Z0-9 ]*PRIVATE KEY-----`, Mark)
+
 // signs are what one of the rules needs, in lower case: most lines have none,
 // and looking for these takes a hundredth of the time.
 var signs = []string{
-	"token", "passw", "passphrase", "pwd", "secret", "key", "authorization", "credential", "username", "cpu", "uuid", "serial", "cookie", "eyj", "://", "bearer",
+	"token", "pass", "psk", "pwd", "secret", "key", "authorization", "credential", "username", "cpu", "uuid", "serial", "cookie", "eyj", "://", "bearer",
 }
 
 // rules are tried one after the other, on a line.
@@ -60,13 +66,15 @@ var rules = []rule{
 	newRule(`(?i)(\b[\w.-]*(?:`+plain+`)[\w.-]*\s*:\s*)(?:`+text+`)`, "${1}"+Mark),
 	// --name value.
 	newRule(`(?i)((?:^|\s)--?[\w-]*(?:`+names+`)[\w-]*\s+)(?:"[^"]*"?|'[^']*'?|[^\s"'-]\S*)`, "${1}"+Mark),
+	// "--name", "value": arguments in a list.
+	newRule(`(?i)(\\?"--?[\w-]*(?:`+names+`)[\w-]*\\?"\s*,?\s*\\?")(?:[^"\\]|\\[^"])*`, "${1}"+Mark),
 	newRule(`(?i)(\bbearer +)[A-Za-z0-9._~+/=-]{8,}`, "${1}"+Mark),
 }
 
 // Text is s without what looks like a secret.
 func Text(s string) string {
 	if strings.Contains(s, "PRIVATE KEY-----") {
-		s = key.replace(s)
+		s = rest.replace(key.replace(s))
 	}
 	var out strings.Builder
 	for line := range strings.Lines(s) {

@@ -32,6 +32,12 @@ func TestTextHidesWhatLooksLikeASecret(t *testing.T) {
 		"jwt eyJhbGciOiJIUzI1NiJ9." + s + "." + s,
 		"-----BEGIN EC PRIVATE KEY-----\n" + s + "\n-----END EC PRIVATE KEY-----\nafter",
 		"-----BEGIN PRIVATE KEY-----\n" + s,
+		s + "\nmore of it\n-----END RSA PRIVATE KEY-----\nafter",
+		"smtp_pass=" + s,
+		"pass: " + s,
+		"--wifi-psk " + s,
+		`args ["/usr/bin/push","--password","` + s + `","-v"]`,
+		`{"said":"[\"--api-key\", \"` + s + `\"]"}`,
 	} {
 		if got := Text(line); strings.Contains(got, s) || !strings.Contains(got, Mark) {
 			t.Errorf("%q became %q", line, got)
@@ -48,6 +54,7 @@ func TestTextLeavesTheRest(t *testing.T) {
 		"[cloud] url = https://api.spoke.zone",
 		"data file queued type=journal file=journal-1.log bytes=17",
 		"GET https://host:8443/a@b",
+		"passed = 5, bypass=1, compass: north",
 	} {
 		if got := Text(line); got != line {
 			t.Errorf("%q became %q", line, got)
@@ -62,11 +69,15 @@ func TestKnownValuesGoInEveryForm(t *testing.T) {
 	k.Add("abc") // too short to look for
 	k.Add("0a1b2c3d")
 	for _, form := range []string{
-		value, `pa\"ss w/ö\u0026rd`, url.QueryEscape(value), url.PathEscape(value), base64.StdEncoding.EncodeToString([]byte(value)), "0a1b2c3d",
+		value, `pa\"ss w/ö\u0026rd`, `pa\"ss w/ö&rd`, `pa\"ss w/\u00f6&rd`, strings.TrimRight(base64.URLEncoding.EncodeToString([]byte(value)), "="), url.QueryEscape(value), url.PathEscape(value), base64.StdEncoding.EncodeToString([]byte(value)), "0a1b2c3d",
 	} {
 		if got := k.Text("before " + form + " after"); got != "before "+Mark+" after" {
 			t.Errorf("%q left %q", form, got)
 		}
+	}
+	k.Add("first line\nsecond line\n")
+	if got := k.Text("log: first line\nlog: second line\n"); got != "log: "+Mark+"\nlog: "+Mark+"\n" {
+		t.Errorf("lines of a value left %q", got)
 	}
 	if got := k.Text("abc"); got != "abc" {
 		t.Errorf("three letters are looked for: %q", got)

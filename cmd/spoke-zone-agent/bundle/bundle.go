@@ -103,10 +103,10 @@ func (b *Bundle) parts(ctx context.Context) error {
 
 // add is the one way into the archive: no text gets past the redaction.
 func (b *Bundle) add(name, text string) error {
-	if int64(len(text)) > maxFile {
-		text = "(the beginning is left out)\n" + text[int64(len(text))-maxFile:]
-	}
 	text = b.known.Text(text)
+	if len(text) > maxFile { // not before: the half of a secret would not be known as one
+		text = "(the beginning is left out)\n" + text[len(text)-maxFile:]
+	}
 	if b.total+int64(len(text)) > maxTotal && name != readme {
 		b.omit(name, fmt.Errorf("the archive has %d MiB already", maxTotal>>20))
 		return nil

@@ -179,6 +179,23 @@ func TestNoSecretIsInIt(t *testing.T) {
 	}
 }
 
+// TestASecretAtTheCut: a text that is too long is not cut in the middle of what
+// would not be known by its half.
+func TestASecretAtTheCut(t *testing.T) {
+	p := newPlace(t)
+	cpu := p.secrets[0] // the identity's comment comes after it
+	for _, secret := range []string{cpu, "-----BEGIN PRIVATE KEY-----\nPLANTED\nPLANTED\n-----END PRIVATE KEY-----"} {
+		for _, half := range []int{6, len(secret) / 2, len(secret) - 2} {
+			text := strings.Repeat("x", 100) + secret + strings.Repeat("y", maxFile-half)
+			b := &Bundle{Parts: []Part{{"long", func(context.Context) (string, error) { return text, nil }}}}
+			long := p.bundle(t, b)["long"]
+			if got := long[:100]; strings.Contains(got, secret[len(secret)-half:]) {
+				t.Errorf("the last %d bytes of %q are in it: %q", half, secret, got)
+			}
+		}
+	}
+}
+
 func TestItIsBounded(t *testing.T) {
 	p := newPlace(t)
 	long := strings.Repeat("x", 3*maxFile)

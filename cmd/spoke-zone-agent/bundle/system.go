@@ -50,15 +50,14 @@ func ask(ctx context.Context, program string, args ...string) (string, error) {
 	if err != nil {
 		return "", errors.New(program + " is not there")
 	}
-	var out end
-	var said bytes.Buffer
+	var out, said end
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(cmd.Environ(), "LANG=C", "LC_ALL=C", "SYSTEMD_COLORS=0")
 	cmd.Stdout, cmd.Stderr = &out, &said
 	cmd.WaitDelay = time.Second
 	err = cmd.Run()
 	if err != nil {
-		err = fmt.Errorf("%s: %w: %.200q", program, err, strings.TrimSpace(said.String()))
+		err = fmt.Errorf("%s: %w: %.200q", program, err, strings.TrimSpace(said.text()))
 	}
 	return out.text(), err
 }
