@@ -389,6 +389,53 @@ func TestOwnLogAfterADeath(t *testing.T) {
 	}
 }
 
+// A fullFS has no room for a record.
+type fullFS struct{ unsyncedFS }
+
+func (f fullFS) Create(name string, perm os.FileMode) (atomicfile.File, error) {
+	if !strings.HasSuffix(name, ".excerpt") {
+		return nil, errDied
+	}
+	return f.unsyncedFS.Create(name, perm)
+}
+
+// TestOwnLogOnAFullDisk: an excerpt whose number could not be saved is not
+// written over by the next one.
+func TestOwnLogOnAFullDisk(t *testing.T) {
+	g := newRig(t)
+	r := g.recorder(nil)
+	r.Types = []string{Own}
+	r.open()
+	r.follow(Level{On: true})
+	log := slog.New(r.OwnLog.Handler(slog.DiscardHandler))
+	r.FS = fullFS{}
+	for _, word := range []string{"one", "two"} {
+		log.Info(word)
+		r.turn(t.Context(), false)
+	}
+	if s := r.Status()[0]; s.Error == "" || len(g.arrived(t, Own)) != 0 {
+		t.Errorf("status %+v", s)
+	}
+	r.FS = unsyncedFS{}
+	log.Info("three")
+	r.turn(t.Context(), false)
+	if got := strings.Join(g.arrived(t, Own), " "); !strings.Contains(got, "one") || !strings.Contains(got, "two") || !strings.Contains(got, "three") || strings.Count(got, "msg=") != 3 {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestAClockThatWasNeverSet: journalctl takes no time before 1970.
+func TestAClockThatWasNeverSet(t *testing.T) {
+	g := newRig(t)
+	r := g.recorder(nil)
+	r.Now = func() time.Time { return time.Unix(600, 0) }
+	r.open()
+	r.tracks[0].begin(r)
+	if got := r.argv(r.tracks[0].rec.mark, false); !slices.Contains(got, "--since=@0.000000") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestALineIsOne(t *testing.T) {
 	g := newRig(t)
 	r := g.recorder(nil)

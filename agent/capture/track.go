@@ -76,6 +76,9 @@ func (t *track) begin(r *Recorder) {
 	}
 	t.rec.Active = true
 	since := r.Now().Add(-r.History)
+	if epoch := time.Unix(0, 0); since.Before(epoch) { // a clock that was never set; journalctl knows no time before
+		since = epoch
+	}
 	if t.typ == Journal && t.rec.At.Before(since) {
 		t.rec.mark = mark{Since: since}
 	}
@@ -137,6 +140,9 @@ func (t *track) excerpt(ctx context.Context, r *Recorder) (more bool, err error)
 // record makes the excerpt at path and returns where the next one begins.
 func (t *track) record(ctx context.Context, r *Recorder, path string, room int64) (next mark, written int64, more bool, err error) {
 	if t.typ == Own {
+		if info, err := os.Lstat(path); err == nil { // whose number could not be saved: it must not be written over
+			return t.rec.mark, info.Size(), true, nil
+		}
 		written, err = r.OwnLog.rotate(r.FS, path)
 		return t.rec.mark, written, false, err
 	}
