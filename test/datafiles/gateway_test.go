@@ -162,18 +162,31 @@ func (g *gateway) left() (names []string) {
 	return names
 }
 
+// Bounds of memory, in MB. The goal is for all that is resident, the agent's
+// share of the program's file among it. That part cannot be asserted: it is page
+// cache, of which the kernel keeps as much as nobody else needs, reads ahead as
+// it likes, and takes it back without the agent's doing. What the agent has of
+// its own (heap, stacks, changed data) is its doing alone, and is what hostile
+// files would make grow: that is asserted, with the file's part logged beside it.
+const (
+	goal   = 16
+	mayOwn = 8
+)
+
 // A footprint is memory in MB: what is the agent's alone, and all that is
-// resident, its share of the program's file in the page cache among it.
+// resident.
 type footprint struct{ anonymous, resident float64 }
 
 func (f footprint) String() string {
-	return fmt.Sprintf("%.1f MB of its own, %.1f MB resident with the program's file", f.anonymous, f.resident)
+	return fmt.Sprintf("%.1f MB of its own, of at most %d, and %.1f MB resident with the program's file, the goal being %d", f.anonymous, mayOwn, f.resident, goal)
 }
 
-func (f footprint) within(t *testing.T, most float64) {
+// judge wants a footprint that was measured, and within its bounds.
+func (f footprint) judge(t *testing.T) {
 	t.Helper()
-	if f.anonymous > most {
-		t.Errorf("%v, want %.0f MB", f, most)
+	t.Logf("memory: at most %v", f)
+	if f.anonymous > mayOwn || f.anonymous <= 0 || f.resident < f.anonymous {
+		t.Errorf("memory: %v", f)
 	}
 }
 
