@@ -33,6 +33,28 @@ check "its link is gone" same "$(find /etc/systemd -name '*spoke*')" ""
 check "is purged" dpkg -P spoke-zone-agent
 check "state is gone" refuse test -e /var/lib/spoke-zone-agent
 check "the token file is as it was" same "$kept" "$(token)"
+
+# As opkg does it: its scripts get other words than dpkg's.
+opkg_install() { # opkg_install WORDS-OF-PREINST
+	tar -xzf /srv/agent.ipk -C /tmp/ipk && tar -xzf /tmp/ipk/control.tar.gz -C /tmp/ipk && /tmp/ipk/preinst "$@" &&
+		tar -xzf /tmp/ipk/data.tar.gz -C / && /tmp/ipk/postinst configure
+}
+mkdir -p /tmp/ipk
+check "opkg: is installed" opkg_install install
+await 10 "opkg: is active" systemctl is-active --quiet $unit
+check "opkg: is enabled" systemctl is-enabled --quiet $unit
+before=$(pid)
+check "opkg: is upgraded" opkg_install upgrade 0.0.9
+await 10 "opkg: is restarted" new_process
+systemctl disable -q --now $unit
+check "opkg: is upgraded while disabled" opkg_install upgrade 0.0.9
+check "opkg: stays disabled" refuse systemctl is-enabled --quiet $unit
+check "opkg: stays stopped" refuse systemctl is-active --quiet $unit
+check "opkg: is removed" /tmp/ipk/prerm remove
+tar -tzf /tmp/ipk/data.tar.gz | sed 's#^\.##' | grep -v '/$' | xargs rm -f
+check "opkg: and the rest of it" /tmp/ipk/postrm remove
+check "opkg: no link is left" same "$(find /etc/systemd -name '*spoke*')" ""
+rm -rf /etc/spoke-zone-agent /var/lib/spoke-zone-* /var/spool/spoke-zone-agent /usr/share/doc/spoke-zone-agent
 for helper in deb-systemd-helper deb-systemd-invoke; do mv /usr/bin/$helper.hidden /usr/bin/$helper; done
 userdel spoke-zone-agent 2>/dev/null
 groupdel spoke-zone 2>/dev/null
