@@ -284,7 +284,7 @@ func (i *Installer) job(q Request, t *txn, p Policy, hook string) job {
 	c := Call{
 		Hook: hook, Verb: q.Verb, Txn: fmt.Sprintf("%08d-%s", q.Seq, q.ID), UUID: q.uuid(), ID: q.ID, Module: q.Module, Version: q.To, From: q.From,
 		File: t.file("payload"), NotesFile: t.file("notes"), StateDir: t.file("hook"), KeepDir: i.path("keep", q.Module),
-		Attempt: q.Attempt, Reason: q.Reason, Limit: Limit(q.Verb, t.Info), Lib: LibBeside(hook, i.trust),
+		Attempt: q.Attempt, Reason: q.Reason, Limit: Limit(q.Verb, t.Info), Lib: i.lib(t, hook),
 	}
 	if t.Verified != nil {
 		c.Size, c.SHA256 = t.Verified.Size, t.Verified.SHA256

@@ -70,7 +70,22 @@ func (i *Installer) ready(q Request, t *txn, rule Rule, hook string) (string, er
 	if err != nil {
 		return "", err
 	}
-	return t.kept(), i.entrust(q, t, rule)
+	name := t.kept()
+	if name == "" {
+		return "", fmt.Errorf("the copy of %s is not what was copied", hook)
+	}
+	return name, i.entrust(q, t, rule)
+}
+
+// lib is the lib.sh for a hook: that of the copy, whatever is installed by now.
+func (i *Installer) lib(t *txn, hook string) string {
+	if k := t.Hook; k != nil && hook == t.keptFile(k.Name) {
+		if k.Lib == "" {
+			return ""
+		}
+		return t.keptFile(hookLib)
+	}
+	return LibBeside(hook, i.trust)
 }
 
 func (t *txn) keptFile(name string) string { return t.file(filepath.Join("kept", name)) }
