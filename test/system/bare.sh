@@ -5,8 +5,7 @@
 
 for helper in deb-systemd-helper deb-systemd-invoke; do mv /usr/bin/$helper /usr/bin/$helper.hidden; done
 check "installs without deb-systemd-helper" install_deb
-check "is enabled" systemctl is-enabled --quiet $unit
-await 10 "is active" systemctl is-active --quiet $unit
+works
 start_cloud
 lead_to_cloud
 provision
@@ -17,19 +16,23 @@ new_process() { differ "$before" "$(pid)" && differ 0 "$(pid)"; }
 await 10 "is restarted" new_process
 await 15 "is online" online
 check "with the same token" same "$kept" "$(token)"
-systemctl disable -q --now $unit
+systemctl disable -q --now $units
 check "is upgraded while disabled" install_deb
 sleep 1
-check "stays disabled" refuse systemctl is-enabled --quiet $unit
-check "stays stopped" refuse systemctl is-active --quiet $unit
-systemctl mask -q $unit
+stays disabled
+systemctl mask -q $units
 check "is upgraded while masked" install_deb /srv/next.deb
-check "stays masked" same "$(systemctl is-enabled $unit 2>/dev/null)" masked
-systemctl unmask -q $unit
-systemctl enable -q --now $unit
-check "is removed" dpkg -r spoke-zone-agent
-check "is stopped" refuse systemctl is-active --quiet $unit
-check "its link is gone" same "$(find /etc/systemd -name '*spoke*')" ""
+stays masked
+systemctl unmask -q $units
+systemctl enable -q --now $units
+for time in 1 2; do
+	check "is removed" dpkg -r spoke-zone-agent
+	check "is stopped" same "$(active)" inactive
+	check "its links are gone" same "$(find /etc/systemd -name '*spoke*')" ""
+	[ $time = 2 ] && break
+	check "is installed again" install_deb
+	works
+done
 check "is purged" dpkg -P spoke-zone-agent
 check "state is gone" refuse test -e /var/lib/spoke-zone-agent
 check "the token file is as it was" same "$kept" "$(token)"
@@ -41,23 +44,42 @@ opkg_install() { # opkg_install WORDS-OF-PREINST
 }
 mkdir -p /tmp/ipk
 check "opkg: is installed" opkg_install install
-await 10 "opkg: is active" systemctl is-active --quiet $unit
-check "opkg: is enabled" systemctl is-enabled --quiet $unit
+works "opkg: "
 before=$(pid)
 check "opkg: is upgraded" opkg_install upgrade 0.0.9
 await 10 "opkg: is restarted" new_process
-systemctl disable -q --now $unit
+systemctl disable -q --now $units
 check "opkg: is upgraded while disabled" opkg_install upgrade 0.0.9
-check "opkg: stays disabled" refuse systemctl is-enabled --quiet $unit
-check "opkg: stays stopped" refuse systemctl is-active --quiet $unit
+stays disabled "opkg: "
 check "opkg: is removed" /tmp/ipk/prerm remove
 tar -tzf /tmp/ipk/data.tar.gz | sed 's#^\.##' | grep -v '/$' | xargs rm -f
 check "opkg: and the rest of it" /tmp/ipk/postrm remove
 check "opkg: no link is left" same "$(find /etc/systemd -name '*spoke*')" ""
-rm -rf /etc/spoke-zone-agent /var/lib/spoke-zone-* /var/spool/spoke-zone-agent /usr/share/doc/spoke-zone-agent
-for helper in deb-systemd-helper deb-systemd-invoke; do mv /usr/bin/$helper.hidden /usr/bin/$helper; done
-userdel spoke-zone-agent 2>/dev/null
-groupdel spoke-zone 2>/dev/null
+rm -rf /etc/spoke-zone /etc/spoke-zone-agent /var/lib/spoke-zone-* /var/spool/spoke-zone-agent /usr/share/doc/spoke-zone-agent
+forget_accounts() {
+	userdel spoke-zone-agent 2>/dev/null
+	groupdel spoke-zone 2>/dev/null
+}
+forget_accounts
+
+# Without what makes accounts, and where the vendor's directory is a link to what is not mounted yet.
+told() { "$@" 2>&1 | tee $said.install && return "${PIPESTATUS[0]}"; }
+ln -s /rw_data/vendor /etc/spoke-zone
+for hidden in /usr/bin/systemd-sysusers "/usr/sbin/useradd /usr/sbin/groupadd"; do
+	for helper in $hidden; do mv $helper $helper.hidden; done
+	check "without $hidden: is installed" told install_deb
+	works "without $hidden: "
+	case $hidden in
+	*sysusers) check "its account and its group are there" eval 'getent passwd spoke-zone-agent && getent group spoke-zone' ;;
+	*) check "it says that there is no account" grep -q 'no account was added' $said.install ;;
+	esac
+	check "a link in the place of the vendor's directory is left alone" same "$(readlink /etc/spoke-zone)$(ls -d /rw_data 2>/dev/null)" /rw_data/vendor
+	check "is purged" dpkg -P spoke-zone-agent
+	check "so is it then" same "$(readlink /etc/spoke-zone)" /rw_data/vendor
+	forget_accounts
+done
+rm /etc/spoke-zone
+for helper in /usr/bin/systemd-sysusers /usr/sbin/useradd /usr/sbin/groupadd /usr/bin/deb-systemd-helper /usr/bin/deb-systemd-invoke; do mv $helper.hidden $helper; done
 
 # Another root, by chroot: no systemd runs in it.
 mkdir -p /run/upper /run/work /run/target
@@ -86,7 +108,7 @@ umount /run/target/proc /run/target
 
 # An image builder: scripts run outside of the root, with DPKG_ROOT.
 image() { DPKG_ROOT='' dpkg --root=/run/image --force-script-chrootless "$@"; }
-for dir in etc/systemd/system var/lib/dpkg/info var/lib/dpkg/updates usr; do mkdir -p /run/image/$dir; done
+for dir in run etc/systemd/system var/lib/dpkg/info var/lib/dpkg/updates usr; do mkdir -p /run/image/$dir; done
 touch /run/image/var/lib/dpkg/status /run/image/etc/passwd /run/image/etc/group /run/image/etc/shadow /run/image/etc/gshadow
 for helpers in "with helpers" "without helpers"; do
 	if [ "$helpers" = "without helpers" ]; then
@@ -96,6 +118,10 @@ for helpers in "with helpers" "without helpers"; do
 	installed_in /run/image "DPKG_ROOT $helpers"
 	echo "mqtt_username = x" >/run/image$identity
 	check "DPKG_ROOT $helpers: is upgraded" image -i /srv/next.deb
+	check "DPKG_ROOT $helpers: is removed" image -r spoke-zone-agent
+	check "DPKG_ROOT $helpers: is installed again" image -i /srv/agent.deb
+	check "DPKG_ROOT $helpers: is enabled there again" test -L "/run/image/etc/systemd/system/multi-user.target.wants/$unit"
+	check "DPKG_ROOT $helpers: leaves no note" same "$(ls -A /run/image/run)" ""
 	check "DPKG_ROOT $helpers: is purged" image -P spoke-zone-agent
 	check "DPKG_ROOT $helpers: state and links are gone" same "$(find /run/image/etc/systemd /run/image/var/spool /run/image/var/lib/systemd -name '*spoke*' 2>/dev/null)" ""
 	check "DPKG_ROOT $helpers: the token file is not" grep -qx 'mqtt_username = x' /run/image$identity

@@ -2,6 +2,7 @@
 # What the scripts that run inside the containers share. Each check prints a row: its result and its name.
 set -u
 unit=spoke-zone-agent.service
+units="$unit spoke-zone-install.path spoke-zone-guard.timer" # that the package enables
 identity=/etc/spoke-zone/spoke-zone.conf
 drop_ins=/etc/systemd/system/$unit.d
 spool=/var/spool/spoke-zone-agent
@@ -56,6 +57,19 @@ short_times() { # no restart that the checks cause need wait 5 s
 }
 
 install_deb() { dpkg -i "${1:-/srv/agent.deb}"; }
+
+# The states that the units have: one word if it is the same for all.
+enabled() { systemctl is-enabled $units 2>/dev/null | sort -u | paste -sd ' '; }
+active() { systemctl is-active $units | sort -u | paste -sd ' '; }
+all_active() { same "$(active)" active; }
+works() { # works [PREFIX]: as after an installation
+	check "${1-}all units are enabled" same "$(enabled)" enabled
+	await 10 "${1-}all units are active" all_active
+}
+stays() { # stays STATE [PREFIX]: as an administrator left them
+	check "${2-}all units stay $1" same "$(enabled)" "$1"
+	check "${2-}all units stay stopped" same "$(active)" inactive
+}
 
 # score UNIT MOST: the exposure that systemd-analyze sees.
 score() {
