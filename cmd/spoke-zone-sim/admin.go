@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,8 @@ type admin struct {
 	// gateways is the directory below which gateways are written.
 	gateways string
 	stored   atomic.Int64 // bytes of the uploaded OTA files
+	streams  atomic.Int32 // of events that are open
+	adding   sync.Mutex   // a device, of which there may be so many
 }
 
 // routes are the API by which people, tests and the console rule the simulator.
@@ -128,7 +131,11 @@ func (a *admin) addDevice(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err := read(r, &d); err != nil {
 		return nil, err
 	}
-	return a.credentials(a.cloud.AddDevice(d), 0), nil
+	d, err := a.add(d)
+	if err != nil {
+		return nil, err
+	}
+	return a.credentials(d, 0), nil
 }
 
 func (a *admin) token(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -230,32 +237,6 @@ func (a *admin) clock(_ http.ResponseWriter, r *http.Request) (any, error) {
 	a.cloud.SetOffset(d)
 	a.others.setOffset(d)
 	return map[string]any{"offset": d.String(), "now": a.cloud.Now()}, nil
-}
-
-// events streams the kept events and then each new one; ?follow=0 ends before
-// that, ?after=N leaves out what has been seen.
-func (a *admin) events(w http.ResponseWriter, r *http.Request) {
-	seq, _ := strconv.Atoi(r.URL.Query().Get("after"))
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	out := json.NewEncoder(w)
-	for {
-		events, more := a.cloud.Events(seq)
-		for _, e := range events {
-			if out.Encode(e) != nil {
-				return // the reader has gone
-			}
-			seq = e.Seq
-		}
-		http.NewResponseController(w).Flush()
-		if r.URL.Query().Get("follow") == "0" {
-			return
-		}
-		select {
-		case <-more:
-		case <-r.Context().Done():
-			return
-		}
-	}
 }
 
 func (a *admin) dataFile(w http.ResponseWriter, r *http.Request) {

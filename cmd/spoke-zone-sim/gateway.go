@@ -25,6 +25,12 @@ type gateway struct {
 	set     []string
 }
 
+// These bound a gateway, as the agent does.
+const (
+	maxModules = 64
+	maxVersion = 128 // bytes
+)
+
 // moduleKey is what a module may be called.
 var moduleKey = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
 
@@ -41,6 +47,12 @@ func (g *gateway) complete(d cloudtest.Device) error {
 	orDefault(&g.policy, "fetch")
 	if styles[g.style] == nil {
 		return fmt.Errorf("%w: style %q: want one of %s", errUsage, g.style, strings.Join(slices.Sorted(maps.Keys(styles)), ", "))
+	}
+	if len(g.modules) > maxModules {
+		return fmt.Errorf("%w: %d modules: want %d at most", errUsage, len(g.modules), maxModules)
+	}
+	if len(g.version) > maxVersion {
+		return fmt.Errorf("%w: a version of %d bytes: want %d at most", errUsage, len(g.version), maxVersion)
 	}
 	for _, key := range g.modules {
 		if !moduleKey.MatchString(key) {

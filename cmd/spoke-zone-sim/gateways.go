@@ -15,8 +15,11 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest"
 )
 
-// maxDevices bounds how many can be made by the admin API.
-const maxDevices = 10000
+// These bound what the admin API makes: how many devices, and each.
+const (
+	maxDevices = 10000
+	maxTexts   = 8 << 10 // bytes of what one is called, in all
+)
 
 // A GatewayRequest asks for the files of a gateway, as provision writes them.
 type GatewayRequest struct {
@@ -107,16 +110,35 @@ func (a *admin) gateway(_ http.ResponseWriter, r *http.Request) (any, error) {
 
 // deviceOf returns the device that q names, or a new one.
 func (a *admin) deviceOf(q GatewayRequest) (cloudtest.Device, error) {
-	devices := a.cloud.Devices()
 	if q.Device == 0 {
-		if len(devices) >= maxDevices {
-			return cloudtest.Device{}, fmt.Errorf("there are %d devices already", len(devices))
-		}
-		return a.cloud.AddDevice(cloudtest.Device{Modules: q.Modules}), nil
+		return a.add(cloudtest.Device{Modules: q.Modules})
 	}
+	devices := a.cloud.Devices()
 	i := slices.IndexFunc(devices, func(d cloudtest.Device) bool { return d.ID == q.Device })
 	if i < 0 {
 		return cloudtest.Device{}, fmt.Errorf("there is no device %d", q.Device)
 	}
 	return devices[i], nil
+}
+
+// add makes a device, or another of the same id, within bounds.
+func (a *admin) add(d cloudtest.Device) (cloudtest.Device, error) {
+	if n := max(len(d.Modules), len(d.Further)); n > maxModules {
+		return d, fmt.Errorf("%d modules or topics: want %d at most", n, maxModules)
+	}
+	size := 0
+	for _, text := range slices.Concat([]string{d.CPUID, d.UUID, d.Identifier, d.Base}, d.Further, d.Modules) {
+		size += len(text)
+	}
+	if size > maxTexts {
+		return d, fmt.Errorf("a device of %d bytes: want %d at most", size, maxTexts)
+	}
+	a.adding.Lock()
+	defer a.adding.Unlock()
+	devices := a.cloud.Devices()
+	known := slices.ContainsFunc(devices, func(other cloudtest.Device) bool { return other.ID == d.ID })
+	if len(devices) >= maxDevices && !known {
+		return d, fmt.Errorf("there are %d devices already", len(devices))
+	}
+	return a.cloud.AddDevice(d), nil
 }

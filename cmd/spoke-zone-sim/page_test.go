@@ -116,6 +116,7 @@ func TestPageFaultsWhatCannotBeProvisioned(t *testing.T) {
 		{Name: ".."}, {Name: "../x"}, {Name: "a/b"}, {Name: "A"}, {Name: "a\n"}, {Name: "-a"}, {Name: strings.Repeat("a", 65)},
 		{Dir: "relative"}, {Dir: "/a b"}, {Dir: "/a\n[command.x]"}, {Dir: "/a;b"}, {Dir: "/"},
 		{Modules: []string{"../../etc"}}, {Modules: []string{"a]\n[x"}}, {Modules: []string{""}},
+		{Modules: slices.Repeat([]string{"a"}, maxModules+1)}, {Version: strings.Repeat("1", maxVersion+1)},
 		{Version: "1\n2"}, {Policy: "install\nx = y"}, {Style: "none"}, {Device: 5},
 	} {
 		if status, body := r.ask("POST", "/gateways", q); status != http.StatusBadRequest {
@@ -132,6 +133,40 @@ func TestPageFaultsWhatCannotBeProvisioned(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(made.Dir, "spoke-zone.conf")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the identity: %v, %v", info.Mode(), err)
+	}
+}
+
+func TestOnlySoManyDevicesAreMade(t *testing.T) {
+	r := rule(t)
+	for _, d := range []cloudtest.Device{
+		{Modules: slices.Repeat([]string{"a"}, maxModules+1)}, {Further: slices.Repeat([]string{"a"}, maxModules+1)},
+		{Base: strings.Repeat("a", maxTexts+1)},
+	} {
+		if status, body := r.ask("POST", "/devices", d); status != http.StatusBadRequest || !strings.Contains(string(body), "at most") {
+			t.Errorf("too large: got %d: %s", status, body)
+		}
+	}
+	for i := range maxDevices - 1 {
+		r.cloud.AddDevice(cloudtest.Device{ID: 1 + i})
+	}
+	for _, tt := range []struct {
+		path string
+		v    any
+		want int
+	}{
+		{"/devices", cloudtest.Device{}, http.StatusOK},
+		{"/devices", cloudtest.Device{}, http.StatusBadRequest},
+		{"/devices", cloudtest.Device{ID: 5}, http.StatusOK}, // again
+		{"/gateways", GatewayRequest{}, http.StatusBadRequest},
+		{"/gateways", GatewayRequest{Device: 5}, http.StatusOK},
+	} {
+		status, body := r.ask("POST", tt.path, tt.v)
+		if status != tt.want || status != http.StatusOK && !strings.Contains(string(body), "10000 devices already") {
+			t.Errorf("%s %+v: got %d: %.200s", tt.path, tt.v, status, body)
+		}
+	}
+	if n := len(r.cloud.Devices()); n != maxDevices {
+		t.Errorf("there are %d devices", n)
 	}
 }
 
