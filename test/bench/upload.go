@@ -2,13 +2,11 @@ package main
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -119,99 +117,11 @@ func measureUpload(r *rig, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n## Sending a file of %d MiB\n\nThrough the drop box and by `curl -F`, in turn, to one server over TLS that forgets it, %d times each; timed by the server, from\nthe headers of the request to its answer. The memory is what is the process's own, above that of the agent at rest.\n\n", big/mib, len(ours))
+	fmt.Fprintf(w, "\n## Sending a file of %d MiB\n\nThrough the drop box and by `curl -F`, in turn, to one server over TLS that forgets it, %d times each, out of the page cache;\ntimed by the server, from the headers of the request to its answer. The memory is what is the process's own, above that of the agent at rest.\n\n", big/mib, len(ours))
 	fmt.Fprintf(w, "| | MB/s | CPU s | MB of memory above rest |\n|---|---|---|---|\n| agent | %s | %s | %s |\n| `curl -F` | %s | %s | |\n| agent, a spool of %d files of 1 MiB | | | %.1f |\n\n",
 		ours.show(0), oursCPU.show(2), grew.show(1), theirs.show(0), theirsCPU.show(2), many, spool)
 	fmt.Fprint(w, goal("`curl -F`'s throughput to the agent's", theirs.median()/ours.median(), 1/0.9, ""),
 		goal(fmt.Sprintf("memory for %d MiB", big/mib), grew.median(), 8, " MB"),
 		goal(fmt.Sprintf("memory for a spool of %d MiB", many), spool, 8, " MB"))
 	return nil
-}
-
-// An uploader sends files to a sink in two ways.
-type uploader struct {
-	*rig
-	sink    *sink
-	watched *idler
-	box     string
-	url     string
-	rest    float64 // MB of the agent's own before anything large
-}
-
-// warm sends a first small file, so that all that an upload needs is there.
-func (u *uploader) warm() error {
-	if err := os.MkdirAll(u.box, 0o755); err != nil {
-		return err
-	}
-	for i := range 3 {
-		if _, _, _, err := u.drop(fmt.Sprintf("warm%d", i), 1<<10, 1); err != nil {
-			return err
-		}
-	}
-	used, err := u.watched.usage()
-	u.rest = used.dirty
-	return err
-}
-
-// drop puts n files of zeros, size bytes each, into the drop box, and waits for
-// them at the sink. It returns the seconds that the newest took there, the
-// agent's of processor for all, and by how many MB it has grown.
-func (u *uploader) drop(name string, size int64, n int) (took, cpu, grew float64, err error) {
-	had, _ := u.sink.newest()
-	before, err := u.watched.usage()
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	for i := range n {
-		file := filepath.Join(u.box, fmt.Sprintf("%s-%05d.bin", name, i))
-		tmp := filepath.Join(u.box, "."+name)
-		if err := os.WriteFile(tmp, []byte{0}, 0o644); err != nil {
-			return 0, 0, 0, err
-		}
-		if err := os.Truncate(tmp, size); err != nil {
-			return 0, 0, 0, err
-		}
-		if err := os.Rename(tmp, file); err != nil {
-			return 0, 0, 0, err
-		}
-	}
-	for deadline := time.Now().Add(10 * time.Minute); ; <-time.After(100 * time.Millisecond) {
-		used, err := u.watched.usage()
-		if err != nil {
-			return 0, 0, 0, err
-		}
-		grew = max(grew, used.dirty-u.rest)
-		if files, newest := u.sink.newest(); files >= had+n {
-			return newest.Seconds(), (used.cpu - before.cpu) / 1e3, grew, nil
-		}
-		if time.Now().After(deadline) {
-			return 0, 0, 0, fmt.Errorf("%d files of %d bytes did not come", n, size)
-		}
-	}
-}
-
-// curl sends a file of zeros, and returns the seconds that it took at the sink
-// and curl's of processor.
-func (u *uploader) curl(size int64) (took, cpu float64, err error) {
-	file := filepath.Join(u.dir, "curl.bin")
-	f, err := os.Create(file)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer os.Remove(file)
-	if err := f.Truncate(size); err != nil {
-		return 0, 0, err
-	}
-	f.Close()
-	var created struct{ ID int }
-	out, _, cpu0, err := timed(exec.Command("curl", "-sS", "--cacert", u.certs.CA, "-X", "POST", u.url+"/api/v2/data-files"), nil)
-	if err != nil {
-		return 0, 0, err
-	}
-	if err := json.Unmarshal(out, &created); err != nil {
-		return 0, 0, err
-	}
-	_, _, cpu, err = timed(exec.Command("curl", "-sS", "--cacert", u.certs.CA, "-F", "files=@"+file, fmt.Sprintf("%s/api/v2/data-files/%d/file", u.url, created.ID)), nil)
-	_, newest := u.sink.newest()
-	return newest.Seconds(), cpu0 + cpu, err
 }
