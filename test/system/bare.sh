@@ -56,6 +56,13 @@ tar -tzf /tmp/ipk/data.tar.gz | sed 's#^\.##' | grep -v '/$' | xargs rm -f
 check "opkg: and the rest of it" /tmp/ipk/postrm remove
 check "opkg: no link is left" same "$(find /etc/systemd -name '*spoke*')" ""
 rm -rf /etc/spoke-zone /etc/spoke-zone-agent /var/lib/spoke-zone-* /var/spool/spoke-zone-agent /usr/share/doc/spoke-zone-agent
+mkdir -p /run/offline/run /run/offline/etc
+touch /run/offline/etc/{passwd,group,shadow,gshadow}
+tar -xzf /tmp/ipk/data.tar.gz -C /run/offline
+for script in preinst postinst; do check "opkg: $script in another root" env IPKG_OFFLINE_ROOT=/run/offline /tmp/ipk/$script install; done
+check "opkg: is enabled there" test -L "/run/offline/etc/systemd/system/multi-user.target.wants/$unit"
+check "opkg: the vendor's directory is there" test -d /run/offline/etc/spoke-zone
+check "opkg: neither is here" same "$(find /etc/systemd -name '*spoke*'; ls /run/spoke-zone-agent.upgraded 2>/dev/null)" ""
 forget_accounts() {
 	userdel spoke-zone-agent 2>/dev/null
 	groupdel spoke-zone 2>/dev/null

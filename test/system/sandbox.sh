@@ -186,9 +186,11 @@ check "read-only root: the state is on /rw_data" test -d /rw_data/spoke-zone-age
 units=/etc/systemd/system
 install -D -m 0644 $examples/read-only-root-install.conf $units/spoke-zone-install.service.d/read-only-root.conf
 install -D -m 0644 $examples/read-only-root-install-path.conf $units/spoke-zone-install.path.d/read-only-root.conf
+install -D -m 0644 $examples/read-only-root-guard.conf $units/spoke-zone-guard.service.d/read-only-root.conf
 printf '[paths]\nagent = /rw_data/spoke-zone-agent/state\nstate = /rw_data/spoke-zone-installer\n' >/etc/spoke-zone-agent/install.conf
 check "read-only root: verify of the installer is silent" silent systemd-analyze verify --man=no spoke-zone-install.{path,service}
 systemctl daemon-reload
+check "read-only root: the guard looks there" has ExecStart '/rw_data/spoke-zone-installer/guard/' spoke-zone-guard.service
 rm -rf /var/lib/spoke-zone-installer
 check "read-only root: the path unit watches" systemctl restart spoke-zone-install.path
 requests=/rw_data/spoke-zone-agent/state/install

@@ -143,6 +143,18 @@ check "with nothing after it" same "$(loads device daemon | wc -c)" "$(spoke-zon
 check "and the journal says to whom" journal_says 'run-.*\.service'
 check "a credential that is no account's is empty" same "$(loads nobodys daemon)" ""
 check "and the journal says why" journal_says 'there is no account'
+app() { # app ACCOUNT: a program with the example's drop-in, for that account
+	local unit=/run/systemd/system/app.service
+	mkdir -p $unit.d
+	sed "s/building/$1/" /usr/share/doc/spoke-zone-agent/examples/credential.conf >$unit.d/credential.conf
+	printf '[Service]\nType=oneshot\nStandardOutput=truncate:/tmp/app\nExecStart=/bin/cat ${CREDENTIALS_DIRECTORY}/%s\n' "$1" >$unit
+	systemctl daemon-reload
+	systemctl start app.service
+}
+check "credential.conf gives a program the token" app device
+check "which reads it" same "$(cat /tmp/app)" "$(spoke-zone-agent token)"
+check "and does not start one without" refuse app nobodys
+check "since its test fails" has ExecMainStatus '^0$' app.service
 check "an ordinary user at that socket gets nothing" same \
 	"$(setpriv --reuid=daemon --regid=daemon --clear-groups perl -MIO::Socket::UNIX -e \
 		'my $s = IO::Socket::UNIX->new(Peer => "/run/spoke-zone-agent/credential.sock") or exit; print <$s>')" ""
