@@ -59,7 +59,7 @@ rm -rf /etc/spoke-zone /etc/spoke-zone-agent /var/lib/spoke-zone-* /var/spool/sp
 mkdir -p /run/offline/run /run/offline/etc
 touch /run/offline/etc/{passwd,group,shadow,gshadow}
 tar -xzf /tmp/ipk/data.tar.gz -C /run/offline
-for script in preinst postinst; do check "opkg: $script in another root" env IPKG_OFFLINE_ROOT=/run/offline /tmp/ipk/$script install; done
+for script in "preinst install" "postinst configure"; do check "opkg: $script in another root" env IPKG_OFFLINE_ROOT=/run/offline /tmp/ipk/$script; done # two words
 check "opkg: is enabled there" test -L "/run/offline/etc/systemd/system/multi-user.target.wants/$unit"
 check "opkg: the vendor's directory is there" test -d /run/offline/etc/spoke-zone
 check "opkg: neither is here" same "$(find /etc/systemd -name '*spoke*'; ls /run/spoke-zone-agent.upgraded 2>/dev/null)" ""

@@ -3,7 +3,6 @@
 # The privileged installer under its path unit: signed packages are installed, all others are refused, no death starts a
 # second hook, and the agent's own package is updated by itself. Requests are written as the daemon writes them.
 . /srv/lib.sh
-has() { [[ $(property "$1" "${3:-$unit}") =~ $2 ]] || { echo "$1 is $(property "$1" "${3:-$unit}")"; false; }; }
 requests=/var/lib/spoke-zone-agent/install
 results=/var/lib/spoke-zone-installer/results
 conf=/etc/spoke-zone-agent/install.conf

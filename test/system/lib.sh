@@ -38,7 +38,7 @@ silent() { "$@" >$said.silent 2>&1 && cat $said.silent && [ ! -s $said.silent ];
 
 # What systemd and the agent say.
 property() { systemctl show -P "$1" "${2:-$unit}"; }
-has() { [[ $(property "$1") =~ $2 ]] || { echo "$1 is $(property "$1")"; false; }; }
+has() { [[ $(property "$1" "${3:-$unit}") =~ $2 ]] || { echo "$1 is $(property "$1" "${3:-$unit}")"; false; }; } # has PROPERTY PATTERN [UNIT]
 pid() { property MainPID; }
 status() { spoke-zone-agent status --json | tr -d ' \t\n'; }
 says() { grep -qF -- "$1" <<<"$(status)" || { status; false; }; }
