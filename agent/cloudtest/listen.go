@@ -2,11 +2,12 @@ package cloudtest
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
 )
 
 // Listeners say where a Cloud listens. An empty address is a free port of
@@ -71,7 +72,7 @@ func (c *Cloud) Listen(l Listeners) (addrs Addrs, err error) {
 	c.mu.Unlock()
 	c.serving.HTTP(api, http.HandlerFunc(c.ServeHTTP))
 	c.serving.HTTP(files, http.HandlerFunc(c.ServeFiles))
-	c.serving.Run(func() { c.acceptMQTT(mqtt) }, func() { mqtt.Close() })
+	c.serving.Run(func() { host.Accept(mqtt, c.startMQTT) }, func() { mqtt.Close() })
 	return addrs, nil
 }
 
@@ -82,17 +83,4 @@ func (l Listeners) place(o net.Listener) string {
 		return o.Addr().String()
 	}
 	return net.JoinHostPort(l.Host, strconv.Itoa(addr.Port))
-}
-
-func (c *Cloud) acceptMQTT(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			continue // one connection's trouble
-		}
-		c.startMQTT(conn)
-	}
 }

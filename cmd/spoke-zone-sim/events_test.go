@@ -31,7 +31,10 @@ func TestOnlySoManyStreamsOfEventsAreServed(t *testing.T) {
 		}
 	}
 	resp := follow()
-	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || !strings.Contains(string(body), "too many") {
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		t.Fatalf("one stream more: got %s", resp.Status)
+	}
+	if body, _ := io.ReadAll(resp.Body); resp.Header.Get("Retry-After") == "" || !strings.Contains(string(body), "too many") {
 		t.Errorf("one stream more: got %s: %s", resp.Status, body)
 	}
 	first.Body.Close()

@@ -58,13 +58,7 @@ func (s *Server) ListenMQTT(addr, name string, settings *tls.Config) (url string
 	}
 	s.Until(func() { l.Close() })
 	s.links.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			s.links.Go(func() { s.ServeMQTT(conn) })
-		}
+		host.Accept(l, func(conn net.Conn) { s.links.Go(func() { s.ServeMQTT(conn) }) })
 	})
 	return url, nil
 }

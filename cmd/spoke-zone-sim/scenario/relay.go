@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
 )
 
 // A relay stands before the broker, so that the broker can die and come back
@@ -48,7 +50,10 @@ func (r *relay) up() error {
 		return err
 	}
 	r.listener, r.addr = l, l.Addr().String()
-	r.group.Go(func() error { r.accept(l); return nil })
+	r.group.Go(func() error {
+		host.Accept(l, func(c net.Conn) { r.group.Go(func() error { r.carry(l, c); return nil }) })
+		return nil
+	})
 	return nil
 }
 
@@ -75,19 +80,6 @@ func (r *relay) down() error {
 func (r *relay) close() {
 	_ = r.down()
 	_ = r.group.Wait()
-}
-
-func (r *relay) accept(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			continue // one connection's trouble
-		}
-		r.group.Go(func() error { r.carry(l, c); return nil })
-	}
 }
 
 // carry copies both ways until either end is gone.
