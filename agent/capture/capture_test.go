@@ -436,6 +436,57 @@ func TestAClockThatWasNeverSet(t *testing.T) {
 	}
 }
 
+// TestAKeyOverSeveralEntries: a private key of which a program prints a line at
+// a time is not recorded, wherever an excerpt or the agent ends within it.
+func TestAKeyOverSeveralEntries(t *testing.T) {
+	const secret = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+	g := newRig(t)
+	var all strings.Builder
+	say := func(from, text string) { g.entries++; fmt.Fprintf(&all, "%s %s\n", from, text) }
+	for _, from := range []string{"app", "kernel"} {
+		say(from, "-----BEGIN PRIVATE KEY-----")
+	}
+	for range 100 {
+		say("app", secret)
+		say("kernel", secret)
+		say("other", "of another program")
+	}
+	for _, from := range []string{"app", "kernel"} {
+		say(from, "-----END PRIVATE KEY-----")
+		say(from, "after it")
+	}
+	lines := strings.SplitAfter(all.String(), "\n")
+	for n := 50; n <= len(lines); n += 50 { // the journal as far as it has come, read by an agent that was started anew
+		if err := os.WriteFile(g.journal, []byte(strings.Join(lines[:n], "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		g.now = begin.Add(time.Hour)
+		r := g.recorder(nil)
+		r.MaxFile, r.History = worth, 2*time.Hour
+		r.open()
+		r.turn(t.Context(), true)
+	}
+	if err := os.WriteFile(g.journal, []byte(all.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := g.recorder(nil)
+	r.MaxFile = worth
+	r.open()
+	r.turn(t.Context(), true)
+	for typ, want := range map[string]int{Journal: 2, Kernel: 1} {
+		got := strings.Join(g.arrived(t, typ), "\n")
+		if strings.Contains(got, secret) || strings.Count(got, "after it") != want {
+			t.Errorf("%s: %q", typ, got)
+		}
+	}
+	if got := strings.Join(g.arrived(t, Journal), "\n"); strings.Count(got, "other: of another program") != 100 || !strings.Contains(got, "app: [redacted]") {
+		t.Errorf("%q", got)
+	}
+	if names, _ := filepath.Glob(filepath.Join(g.queue, Journal+"-*.log")); len(names) < 5 {
+		t.Errorf("%d excerpts", len(names))
+	}
+}
+
 func TestALineIsOne(t *testing.T) {
 	g := newRig(t)
 	r := g.recorder(nil)

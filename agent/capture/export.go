@@ -3,6 +3,7 @@ package capture
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -137,15 +138,14 @@ func (e entry) cursor() string {
 	return c
 }
 
+// who is the program that the entry is of.
+func (e entry) who() string {
+	return cmp.Or(e["SYSLOG_IDENTIFIER"], e["_COMM"], "unknown")
+}
+
 // line is the entry as journalctl -o short-iso-precise shows it, in UTC.
 func (e entry) line() string {
-	who := e["SYSLOG_IDENTIFIER"]
-	if who == "" {
-		who = e["_COMM"]
-	}
-	if who == "" {
-		who = "unknown"
-	}
+	who := e.who()
 	pid := e["_PID"]
 	if pid == "" {
 		pid = e["SYSLOG_PID"]

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/spoke-zone/spoke-zone-agent/agent/redact"
 )
 
 // Why the journal is not read.
@@ -114,6 +116,12 @@ func copyEntries(in io.Reader, m mark, kernel bool, w *writer) (next mark, more 
 		if cursor == from {
 			continue // it has been copied
 		}
+		source := e.who()
+		if kernel {
+			source = ""
+		}
+		var keys redact.Keys
+		e["MESSAGE"], keys = m.Keys.Hide(source, e["MESSAGE"])
 		line := e.line()
 		if kernel {
 			line = e.kernelLine()
@@ -124,7 +132,7 @@ func copyEntries(in io.Reader, m mark, kernel bool, w *writer) (next mark, more 
 		if !w.entry(line) {
 			return m, true, w.wrote
 		}
-		m = mark{Cursor: cursor, At: e.at(), Boot: dashed(e["_BOOT_ID"])}
+		m = mark{Cursor: cursor, At: e.at(), Boot: dashed(e["_BOOT_ID"]), Keys: keys}
 	}
 }
 

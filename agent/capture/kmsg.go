@@ -71,7 +71,8 @@ func (r *Recorder) readKmsg(m mark, w *writer) (next mark, more bool, err error)
 		if err != nil || seen && msg.seq <= m.Seq {
 			continue
 		}
-		line := kernelLine(msg.micros, msg.text)
+		text, keys := m.Keys.Hide("", msg.text)
+		line := kernelLine(msg.micros, text)
 		if !seen {
 			line = "-- boot " + undashed(r.BootID) + " --\n" + line
 		}
@@ -79,7 +80,7 @@ func (r *Recorder) readKmsg(m mark, w *writer) (next mark, more bool, err error)
 			return m, true, w.wrote
 		}
 		seen = true
-		m = mark{Boot: r.BootID, Seq: msg.seq, At: r.Now()}
+		m = mark{Boot: r.BootID, Seq: msg.seq, At: r.Now(), Keys: keys}
 	}
 	return m, false, nil
 }

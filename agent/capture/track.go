@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/atomicfile"
+	"github.com/spoke-zone/spoke-zone-agent/agent/redact"
 )
 
 // A track is one type that is recorded.
@@ -35,6 +36,8 @@ type mark struct {
 	At     time.Time `json:"at,omitzero"`      // when that came
 	Boot   string    `json:"boot,omitempty"`   // of the newest message
 	Seq    uint64    `json:"seq,omitempty"`    // of the newest message of /dev/kmsg
+
+	Keys redact.Keys `json:"keys,omitempty"` // of which what was read has no end
 }
 
 // errSpent means that a day's bytes are used up.
@@ -162,7 +165,7 @@ func (t *track) read(ctx context.Context, r *Recorder, w *writer) (mark, bool, e
 		next, more, err = r.readKmsg(t.rec.mark, w)
 	}
 	if errors.Is(err, errCursor) { // it cannot come back: as if the level had been raised then, or at the boot
-		t.rec.mark = mark{Since: t.rec.At}
+		t.rec.mark = mark{Since: t.rec.At, Keys: t.rec.Keys}
 		next = t.rec.mark
 	}
 	return next, more, err

@@ -38,12 +38,19 @@ func newRule(pattern, with string) rule {
 
 func (r rule) replace(s string) string { return r.find().ReplaceAllString(s, r.with) }
 
+// How a private key in PEM begins and ends, and what both have.
+const (
+	begin = `-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----`
+	end   = `-----END [A-Z0-9 ]*PRIVATE KEY-----`
+	sign  = "PRIVATE KEY-----"
+)
+
 // key is a private key in PEM, of which no line says what it is.
-var key = newRule(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(-----END [A-Z0-9 ]*PRIVATE KEY-----|\z)`, Mark)
+var key = newRule(`(?s)`+begin+`.*?(`+end+`|\z)`, Mark)
 
 // rest is the end of such a key whose beginning is not there, as of a text that
 // was cut: no more lines than the largest keys have.
-var rest = newRule(`(?:[^\n]*\n){0,120}[^\n]*-----END [A-Z0-9 ]*PRIVATE KEY-----`, Mark)
+var rest = newRule(`(?:[^\n]*\n){0,120}[^\n]*`+end, Mark)
 
 // signs are what one of the rules needs, in lower case: most lines have none,
 // and looking for these takes a hundredth of the time.
@@ -73,7 +80,7 @@ var rules = []rule{
 
 // Text is s without what looks like a secret.
 func Text(s string) string {
-	if strings.Contains(s, "PRIVATE KEY-----") {
+	if strings.Contains(s, sign) {
 		s = rest.replace(key.replace(s))
 	}
 	var out strings.Builder
