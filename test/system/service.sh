@@ -4,6 +4,7 @@
 . /srv/lib.sh
 
 check "apt installs it on a clean system" apt-get install -y -q --no-install-recommends /srv/agent.deb
+command -v spoke-zone-agent >/dev/null || exit 1 # nothing below can be
 check "is enabled" systemctl is-enabled --quiet $unit
 await 10 "is active without an identity" systemctl is-active --quiet $unit
 await 10 "status says unprovisioned" says '"identity":{"state":"unprovisioned"'
@@ -147,12 +148,12 @@ app() { # app ACCOUNT: a program with the example's drop-in, for that account
 	local unit=/run/systemd/system/app.service
 	mkdir -p $unit.d
 	sed "s/building/$1/" /usr/share/doc/spoke-zone-agent/examples/credential.conf >$unit.d/credential.conf
-	printf '[Service]\nType=oneshot\nStandardOutput=truncate:/tmp/app\nExecStart=/bin/cat ${CREDENTIALS_DIRECTORY}/%s\n' "$1" >$unit
+	printf '[Service]\nType=oneshot\nUser=daemon\nStandardOutput=truncate:/tmp/app\nExecStart=/bin/cat ${CREDENTIALS_DIRECTORY}/%s\n' "$1" >$unit
 	systemctl daemon-reload
 	systemctl start app.service
 }
 check "credential.conf gives a program the token" app device
-check "which reads it" same "$(cat /tmp/app)" "$(spoke-zone-agent token)"
+check "which reads it as its own user" same "$(cat /tmp/app)" "$(spoke-zone-agent token)"
 check "and does not start one without" refuse app nobodys
 check "since its test fails" has ExecMainStatus '^0$' app.service
 check "an ordinary user at that socket gets nothing" same \
