@@ -7,7 +7,7 @@ import (
 
 // Bounds of what Keys hide.
 const (
-	maxLines   = 120 // of a key whose end does not come: no more than the largest keys have
+	maxLines   = 120 // of a key of which one end does not come: no more than the largest keys have
 	maxOther   = 3   // lines in a row that are none of a key, after which it is taken to have ended
 	maxSources = 32  // that are within a key at once
 )

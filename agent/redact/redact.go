@@ -6,6 +6,7 @@
 package redact
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -49,8 +50,8 @@ const (
 var key = newRule(`(?s)`+begin+`.*?(`+end+`|\z)`, Mark)
 
 // rest is the end of such a key whose beginning is not there, as of a text that
-// was cut: no more lines than the largest keys have.
-var rest = newRule(`(?:[^\n]*\n){0,120}[^\n]*`+end, Mark)
+// was cut.
+var rest = newRule(fmt.Sprintf(`(?:[^\n]*\n){0,%d}[^\n]*`, maxLines)+end, Mark)
 
 // signs are what one of the rules needs, in lower case: most lines have none,
 // and looking for these takes a hundredth of the time.

@@ -103,18 +103,17 @@ check "keeps the release it has" says '"phase":"READY"'
 
 # What an administrator decided
 works
+left() { # left STATE: as it was decided, through an upgrade, and a removal and an installation
+	check "is upgraded while $1" install_deb /srv/next.deb
+	stays "$1"
+	check "is removed" dpkg -r spoke-zone-agent
+	check "is installed again" install_deb
+	stays "$1"
+}
 systemctl disable -q --now $units
-check "is upgraded while disabled" install_deb /srv/next.deb
-stays disabled
-check "is removed" dpkg -r spoke-zone-agent
-check "is installed again" install_deb
-stays disabled
+left disabled
 systemctl mask -q $units
-check "is upgraded while masked" install_deb /srv/next.deb
-stays masked
-check "is removed" dpkg -r spoke-zone-agent
-check "is installed again" install_deb
-stays masked
+left masked
 systemctl unmask -q $units
 systemctl enable -q --now $units
 await 15 "is online when it may again" online
