@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +16,9 @@ import (
 // window is used up, no request passes until that is over; then they pass one
 // by one until an answer tells that there is more. Where the profile's rule is
 // that each answer decides on the next request (Limits.Spent), they always pass
-// one by one: what is under way when the window closes would arrive in it.
+// one by one: what is under way when the window closes would arrive in it. They
+// pass in the order of their coming, so that no program keeps out another, nor
+// the Keeper.
 type Gate struct {
 	Limits profile.Limits
 	Rand   func() float64 // for the wait beyond the reset, which has whole seconds
@@ -24,42 +27,66 @@ type Gate struct {
 	FS   atomicfile.FS    // of Path; atomicfile.OS if nil
 	Now  func() time.Time // by which Path counts; time.Now if nil
 
-	mu     sync.Mutex
-	opens  time.Time     // by the monotonic clock; no request before
-	alone  bool          // one request at a time, since the window was used up
-	busy   bool          // that one request is under way
-	change chan struct{} // closed when a waiter should look again
+	mu      sync.Mutex
+	opens   time.Time       // by the monotonic clock; no request before
+	alone   bool            // one request at a time, since the window was used up
+	busy    bool            // that one request is under way
+	waiting []chan struct{} // who waits, in the order of coming; a value in one has it look again
 }
 
-// Acquire waits until a request may be sent. Each that was let through is
-// followed by one call of Observe.
+// Acquire waits until a request may be sent; who came first is let through
+// first. Each that was let through is followed by one call of Observe.
 func (g *Gate) Acquire(ctx context.Context) error {
+	turn := make(chan struct{}, 1)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.waiting = append(g.waiting, turn)
+	defer g.leave(turn)
 	for {
-		g.mu.Lock()
-		wait := time.Until(g.opens)
-		single := g.alone || g.Limits.Spent
-		if wait <= 0 && !(single && g.busy) {
+		first, single, wait := g.waiting[0] == turn, g.alone || g.Limits.Spent, time.Until(g.opens)
+		if first && wait <= 0 && !(single && g.busy) {
 			g.busy = single
-			g.mu.Unlock()
 			return nil
 		}
-		if g.change == nil {
-			g.change = make(chan struct{})
+		if !first || wait <= 0 {
+			wait = maxClosed // until who is before has its turn, or its answer
 		}
-		change := g.change
-		g.mu.Unlock()
-		if wait <= 0 {
-			wait = maxClosed // until the request under way has its answer
+		if err := g.sleep(ctx, turn, wait); err != nil {
+			return err
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
-		case <-change:
-			timer.Stop()
-		case <-timer.C:
-		}
+	}
+}
+
+// sleep waits, unlocked, for the time or until turn has a value.
+func (g *Gate) sleep(ctx context.Context, turn <-chan struct{}, wait time.Duration) error {
+	g.mu.Unlock()
+	defer g.mu.Lock()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-turn:
+	case <-timer.C:
+	}
+	return nil
+}
+
+// leave takes turn out of those that wait; the first of the others looks again.
+func (g *Gate) leave(turn chan struct{}) {
+	i := slices.Index(g.waiting, turn)
+	g.waiting = slices.Delete(g.waiting, i, i+1)
+	g.wake()
+}
+
+// wake has the first of those that wait look again.
+func (g *Gate) wake() {
+	if len(g.waiting) == 0 {
+		return
+	}
+	select {
+	case g.waiting[0] <- struct{}{}:
+	default:
 	}
 }
 
@@ -89,10 +116,7 @@ func (g *Gate) observe(res *http.Response) (long bool) {
 			g.alone = false
 		}
 	}
-	if g.change != nil {
-		close(g.change)
-		g.change = nil
-	}
+	g.wake()
 	return long
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -70,6 +71,43 @@ func TestGateStaysClosedOverARestart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestGateKeepsTheOrder: who waits is let through in the order of coming, also
+// where some give up meanwhile, and one that comes again is last.
+func TestGateKeepsTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &Gate{Limits: profile.Limits{Spent: true}}
+		if err := g.Acquire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var passed []int
+		for i := range 20 {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if i%5 == 2 {
+				time.AfterFunc(time.Second, cancel)
+			}
+			go func() {
+				for again := range 2 {
+					if g.Acquire(ctx) != nil {
+						return
+					}
+					passed = append(passed, i+100*again)
+					time.Sleep(10 * time.Millisecond)
+					g.Observe(nil)
+				}
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(2 * time.Second)
+		g.Observe(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if len(passed) != 2*16 || !slices.IsSorted(passed) {
+			t.Errorf("passed: %v", passed)
+		}
+	})
 }
 
 // TestTokensStayWithTheirCloud: an account's file is changed to lead to another
