@@ -42,6 +42,7 @@ func (w *worker) learn(ctx context.Context, ev event) (over bool) {
 	if err != nil {
 		// Only the disk knows which record is in force.
 		w.room, w.machine = nil, nil
+		w.m.turns.shut(w.index)
 		w.log.Error("update not recorded", "err", err)
 		w.blame(err)
 		return true

@@ -3,6 +3,7 @@ package ota
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -399,6 +400,16 @@ func TestModulesAreInstalledOneAtATimeAndInOrder(t *testing.T) {
 	})
 }
 
+// windowAtThree lets updates be installed by day.
+func windowAtThree(t *testing.T) Rules {
+	t.Helper()
+	window, err := ParseWindow("03:00-23:00")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Rules{Window: window, Time: func() (time.Time, bool) { return time.Now().UTC(), true }}
+}
+
 // TestAllThatWaitForTheWindowKeepTheirOrder has both modules ready before either
 // may be installed.
 func TestAllThatWaitForTheWindowKeepTheirOrder(t *testing.T) {
@@ -409,11 +420,7 @@ func TestAllThatWaitForTheWindowKeepTheirOrder(t *testing.T) {
 			g.change = func(m *Manager) {
 				change(m)
 				m.Modules = d.twoModules(order...)
-				m.Rules = Rules{Time: func() (time.Time, bool) { return time.Now().UTC(), true }}
-				var err error
-				if m.Rules.Window, err = ParseWindow("03:00-23:00"); err != nil {
-					t.Fatal(err)
-				}
+				m.Rules = windowAtThree(t)
 			}
 			d.hold = time.Hour
 			g.start() // at midnight
@@ -430,6 +437,38 @@ func TestAllThatWaitForTheWindowKeepTheirOrder(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestModuleWhoseDiskFailsHoldsBackTheOthersForAWhile: its record may say that
+// it is being installed, so nobody else is until it has been read again.
+func TestModuleWhoseDiskFailsHoldsBackTheOthersForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, d := installing(t, Install)
+		change := g.change
+		g.change = func(m *Manager) {
+			change(m)
+			m.Modules = d.twoModules("app", "display")
+			m.Rules = windowAtThree(t)
+		}
+		begin, room := time.Now(), filepath.Join(g.dir, "app")
+		g.disk.syncErr = func(name string) error {
+			if at := time.Since(begin).Hours(); strings.HasPrefix(name, room) && at > 2 && at < 4 {
+				return errors.New("input/output error")
+			}
+			return nil
+		}
+		g.start() // at midnight
+		defer g.end()
+		time.Sleep(3*time.Hour + 30*time.Minute)
+		list, _ := g.m.Status()
+		if s := list[1]; s.Phase != Ready || s.Waits != "how module app stands is not known yet" {
+			t.Errorf("display is %s and waits: %q", s.Phase, s.Waits)
+		}
+		time.Sleep(24 * time.Hour)
+		if !slices.Equal(d.modules, []string{"app", "display"}) {
+			t.Errorf("installed %v", d.modules)
+		}
+	})
 }
 
 func TestUpdateWithoutAnAnswerIsNotGivenUp(t *testing.T) {

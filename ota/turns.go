@@ -54,10 +54,23 @@ func (t *turns) open(i int) {
 	t.opened[i] = true
 }
 
+// shut notes that the records of the i-th module are not known any more: it may
+// be about to be installed, or not, and until it is opened again no other is.
+func (t *turns) shut(i int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.opened, i)
+	t.end(i)
+}
+
 // release ends the turn of the i-th module.
 func (t *turns) release(i int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.end(i)
+}
+
+func (t *turns) end(i int) {
 	if t.holder == i+1 {
 		t.holder = 0
 	}
