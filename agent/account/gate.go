@@ -17,8 +17,8 @@ import (
 // by one until an answer tells that there is more. Where the profile's rule is
 // that each answer decides on the next request (Limits.Spent), they always pass
 // one by one: what is under way when the window closes would arrive in it. They
-// pass in the order of their coming, so that no program keeps out another, nor
-// the Keeper.
+// pass in the order of their coming, so that no program keeps out another, after
+// the Keeper's: those are few, and bring the token that all others need.
 type Gate struct {
 	Limits profile.Limits
 	Rand   func() float64 // for the wait beyond the reset, which has whole seconds
@@ -34,13 +34,21 @@ type Gate struct {
 	waiting []chan struct{} // who waits, in the order of coming; a value in one has it look again
 }
 
-// Acquire waits until a request may be sent; who came first is let through
-// first. Each that was let through is followed by one call of Observe.
-func (g *Gate) Acquire(ctx context.Context) error {
+// Acquire waits until a program's request may be sent; who came first is let
+// through first. Each that was let through is followed by one call of Observe.
+// Its error is ctx's.
+func (g *Gate) Acquire(ctx context.Context) error { return g.acquire(ctx, false) }
+
+// acquire puts one that is urgent before all that wait.
+func (g *Gate) acquire(ctx context.Context, urgent bool) error {
 	turn := make(chan struct{}, 1)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.waiting = append(g.waiting, turn)
+	place := len(g.waiting)
+	if urgent {
+		place = 0
+	}
+	g.waiting = slices.Insert(g.waiting, place, turn)
 	defer g.leave(turn)
 	for {
 		first, single, wait := g.waiting[0] == turn, g.alone || g.Limits.Spent, time.Until(g.opens)

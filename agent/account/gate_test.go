@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,6 +108,37 @@ func TestGateKeepsTheOrder(t *testing.T) {
 		if len(passed) != 2*16 || !slices.IsSorted(passed) {
 			t.Errorf("passed: %v", passed)
 		}
+	})
+}
+
+// TestKeeperDoesNotQueue: more programs wait than have their turn in the time
+// that the Keeper waits, and always a new one for each that gives up.
+func TestKeeperDoesNotQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := &Gate{Limits: profile.Limits{Spent: true}}
+		ctx, stop := context.WithCancel(t.Context())
+		var programs sync.WaitGroup
+		for range 64 {
+			programs.Go(func() {
+				for ctx.Err() == nil {
+					wait, cancel := context.WithTimeout(ctx, gateWait)
+					if g.Acquire(wait) == nil {
+						time.Sleep(10 * time.Second)
+						g.Observe(nil)
+					}
+					cancel()
+				}
+			})
+		}
+		time.Sleep(time.Hour)
+		start := time.Now()
+		wait, cancel := context.WithTimeout(ctx, gateWait)
+		defer cancel()
+		if err := g.acquire(wait, true); err != nil || time.Since(start) > 10*time.Second {
+			t.Errorf("the Keeper waited %v: %v", time.Since(start), err)
+		}
+		stop()
+		programs.Wait()
 	})
 }
 

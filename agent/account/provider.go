@@ -149,7 +149,7 @@ const gateWait = 2 * time.Minute
 func (p *Provider) send(ctx context.Context, r profile.Request) (*http.Response, []byte, error) {
 	wait, stop := context.WithTimeout(ctx, gateWait)
 	defer stop()
-	if err := p.Gate.Acquire(wait); err != nil {
+	if err := p.Gate.acquire(wait, true); err != nil {
 		return nil, nil, fmt.Errorf("the cloud's rate limit is used up: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.timeout())
