@@ -11,6 +11,7 @@ import (
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	syscall "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
 )
 
 // leastABI is the first version of Landlock in which a file can be renamed
@@ -26,10 +27,10 @@ const leastABI = 2
 func Writes(directories ...string) (abi int, err error) {
 	abi, err = syscall.LandlockGetABIVersion()
 	if err != nil {
-		return 0, fmt.Errorf("this kernel has no Landlock: %w", err)
+		return 0, fmt.Errorf("Linux %s offers no Landlock: %w", release(), err)
 	}
 	if abi < leastABI {
-		return abi, fmt.Errorf("this kernel's Landlock is of version %d, and %d is needed", abi, leastABI)
+		return abi, fmt.Errorf("the Landlock of Linux %s is of version %d, and %d is needed", release(), abi, leastABI)
 	}
 	rules := []landlock.Rule{
 		landlock.RODirs("/"),
@@ -42,4 +43,13 @@ func Writes(directories ...string) (abi int, err error) {
 		return abi, fmt.Errorf("cannot confine the process: %w", err)
 	}
 	return abi, nil
+}
+
+// release is the kernel's, as uname -r has it.
+func release() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(name.Release[:])
 }
