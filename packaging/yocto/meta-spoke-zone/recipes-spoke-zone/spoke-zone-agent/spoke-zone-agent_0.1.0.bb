@@ -16,7 +16,7 @@ do_configure[noexec] = "1"
 
 do_compile() {
     cd ${S}
-    export TMPDIR="${GOTMPDIR}" GOTOOLCHAIN="local" GOFLAGS="-mod=vendor -buildvcs=false -tags=nethttpomithttp2"
+    export TMPDIR="${GOTMPDIR}" GOTOOLCHAIN="local" GOFLAGS="-mod=vendor -buildvcs=false -tags=nethttpomithttp2 -gcflags=all=-l"
     ${GO} build ${GOBUILDFLAGS} -o ${B}/spoke-zone-agent ./cmd/spoke-zone-agent
 }
 
