@@ -119,6 +119,6 @@ old-kernel: build arm ## the agent in an ARM guest under Debian 11's kernel, whi
 clean: ## remove build/
 	rm -rf build
 
-build/tools/.built: packaging/tools/go.mod packaging/tools/go.sum
+build/tools/.built: packaging/tools/go.mod packaging/tools/go.sum packaging/tools/sbom/main.go
 	GOBIN=$(CURDIR)/build/tools go -C packaging/tools install tool
 	@touch $@

@@ -1,0 +1,4 @@
+// Program is built for several machines by the test.
+package main
+
+func main() {}
