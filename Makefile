@@ -1,8 +1,8 @@
 # `make help` lists the targets. Everything that is made lands in build/.
 
 VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --match 'v*' 2>/dev/null)),$(shell sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p;T;q' CHANGELOG.md))
-# Debian's version: the hyphens of git describe would part the revision.
-DEB_VERSION = $(shell echo '$(VERSION)' | sed -E 's/-([0-9]+)-g/+\1.g/')
+# The same as dpkg, opkg and bitbake order it: 1.2.0~rc1 of the tag v1.2.0-rc1.
+DEB_VERSION = $(shell packaging/release/version '$(VERSION)')
 FUZZTIME ?= 10s
 FUZZTIME_CORE ?= $(FUZZTIME)
 # Packages whose tests run under the race detector, where there is a C compiler for it.
@@ -72,13 +72,13 @@ cross: arm ## run each of the four under qemu-user: version and check
 	test/cross $(VERSION)
 
 deb: build arm build/tools/.built ## .deb and .ipk for amd64, arm64, armhf and armel, bills of materials, SHA256SUMS
-	DEB_VERSION=$(DEB_VERSION) packaging/deb/build
+	packaging/deb/build $(VERSION)
 
 reproducible: deb ## build the packages once more elsewhere and compare
 	.ci/reproducible $(VERSION)
 
 dist: ## the source with vendor/ as a reproducible archive, for Yocto
-	packaging/release/dist $(VERSION)
+	packaging/release/dist $(DEB_VERSION)
 
 release: ## everything from the tag of this commit, signed: KEY=minisign secret key
 	packaging/release/release
