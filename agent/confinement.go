@@ -13,10 +13,7 @@ import (
 // writable are the directories that the agent and the programs that it starts
 // write in, under these settings.
 func writable(c conf.Config) []string {
-	dirs := []string{"/tmp", "/var/tmp", os.TempDir(), c.Paths.State, c.Paths.Run, c.Paths.Spool, filepath.Dir(c.Paths.Identity)}
-	if target, err := filepath.EvalSymlinks(c.Paths.Identity); err == nil {
-		dirs = append(dirs, filepath.Dir(target))
-	}
+	dirs := []string{"/tmp", "/var/tmp", os.TempDir(), c.Paths.State, c.Paths.Run, c.Paths.Spool, filepath.Dir(c.Paths.Identity), home(c.Paths.Identity)}
 	if c.Bridge.File != "" {
 		dirs = append(dirs, filepath.Dir(c.Bridge.File))
 	}
@@ -30,6 +27,25 @@ func writable(c conf.Config) []string {
 	}
 	slices.Sort(dirs)
 	return slices.Compact(dirs)
+}
+
+// home is the directory of what path leads to. A gateway that is provisioned
+// later has a link to a file that is not there yet.
+func home(path string) string {
+	for range 40 { // as many links as the kernel follows
+		if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+			path = filepath.Join(dir, filepath.Base(path))
+		}
+		to, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return filepath.Dir(path)
 }
 
 // confine gives up the right to write elsewhere. Where the kernel cannot do

@@ -40,6 +40,37 @@ func TestWritingIsConfinedToWhatTheSettingsName(t *testing.T) {
 	}
 }
 
+// The token of a gateway that is provisioned later is written where the
+// vendor's link leads, and by then the agent is confined.
+func TestWritingIsConfinedToWhereALinkWillLead(t *testing.T) {
+	gw := newGateway(t, cloudtest.New(cloudtest.Options{}))
+	data, etc := filepath.Join(gw.dir, "rw_data"), filepath.Join(gw.dir, "etc")
+	for _, dir := range []string{data, etc} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, to := range map[string]string{"spoke-zone.conf": "again.conf", "again.conf": filepath.Join(data, "spoke-zone.conf"), "loop": "loop"} {
+		if err := os.Symlink(to, filepath.Join(etc, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gw.conf.Paths.Identity = filepath.Join(etc, "spoke-zone.conf")
+	before := writable(gw.conf)
+	if !slices.Contains(before, data) {
+		t.Errorf("%s is not among %q", data, before)
+	}
+	if err := os.WriteFile(filepath.Join(data, "spoke-zone.conf"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if after := writable(gw.conf); !slices.Equal(after, before) {
+		t.Errorf("once the file is there: %q, before: %q", after, before)
+	}
+	if got := home(filepath.Join(etc, "loop")); got != etc {
+		t.Errorf("a link to itself leads to %s", got)
+	}
+}
+
 func TestAKernelWithoutLandlockIsNoTrouble(t *testing.T) {
 	gw := newGateway(t, cloudtest.New(cloudtest.Options{}))
 	r := &runner{Options: Options{Log: slog.New(slog.DiscardHandler), Confine: func(...string) (int, error) { return 0, errors.New("no Landlock") }}}

@@ -34,7 +34,12 @@ await() {
 refuse() { ! "$@"; }
 same() { [ "$1" = "$2" ] || { echo "got \"$1\", want \"$2\""; false; }; }
 differ() { [ "$1" != "$2" ] || { echo "both are \"$1\""; false; }; }
-silent() { "$@" >$said.silent 2>&1 && cat $said.silent && [ ! -s $said.silent ]; }
+silent() { # silent COMMAND...: succeeds, and has nothing to say
+	local status=0
+	"$@" >$said.silent 2>&1 || status=$?
+	cat $said.silent
+	[ $status = 0 ] && [ ! -s $said.silent ]
+}
 
 # What systemd and the agent say.
 property() { systemctl show -P "$1" "${2:-$unit}"; }
@@ -42,7 +47,7 @@ has() { [[ $(property "$1" "${3:-$unit}") =~ $2 ]] || { echo "$1 is $(property "
 pid() { property MainPID; }
 status() { spoke-zone-agent status --json | tr -d ' \t\n'; }
 says() { grep -qF -- "$1" <<<"$(status)" || { status; false; }; }
-value() { status | grep -oE "\"$1\":\"?[^,\"}]*" | head -n 1 | sed 's/.*:"\?//'; } # no value that we read has a colon but times
+value() { status | grep -oE "\"$1\":\"?[^,\"}]*" | head -n 1 | sed 's/^[^:]*:"\?//'; }
 token() { sed -n 's/^mqtt_username *= *//p' $identity; }
 owner() { stat -c %a:%U:%G "$1"; }
 journal() { journalctl -b --no-pager -q "$@"; }
