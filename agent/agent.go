@@ -15,6 +15,7 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/clock"
 	"github.com/spoke-zone/spoke-zone-agent/agent/command"
 	"github.com/spoke-zone/spoke-zone-agent/agent/latest"
+	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 	"github.com/spoke-zone/spoke-zone-agent/systemd"
 )
 
@@ -60,6 +61,7 @@ type runner struct {
 
 	owned      *os.File // the state directory, locked; nil: not
 	confined   []string // where the process may write; nil: anywhere
+	sandbox    local.Sandbox
 	processors processors
 	commands   *command.Commands // which a program that runs needs until it ends
 	ownLog     *capture.OwnLog   // keeps Log, while the cloud asks for it

@@ -52,6 +52,7 @@ func home(path string) string {
 // that, the agent goes on without.
 func (r *runner) confine() {
 	if r.Confine == nil {
+		r.sandbox.Missing = "not asked for"
 		return
 	}
 	c, _, _ := r.settings.Get()
@@ -62,10 +63,11 @@ func (r *runner) confine() {
 	dirs := writable(c.Config)
 	abi, err := r.Confine(dirs...)
 	if err != nil {
+		r.sandbox.Missing = err.Error()
 		r.Log.Info("not confined: the sandbox of the service is the only one", "err", err)
 		return
 	}
-	r.confined = dirs
+	r.confined, r.sandbox.Landlock = dirs, abi
 	r.Log.Info("writing is confined", "landlock", abi, "directories", strings.Join(dirs, " "))
 }
 

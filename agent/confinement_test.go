@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest"
+	"github.com/spoke-zone/spoke-zone-agent/agent/local"
 )
 
 func TestWritingIsConfinedToWhatTheSettingsName(t *testing.T) {
@@ -76,6 +77,9 @@ func TestAKernelWithoutLandlockIsNoTrouble(t *testing.T) {
 	r := &runner{Options: Options{Log: slog.New(slog.DiscardHandler), Confine: func(...string) (int, error) { return 0, errors.New("no Landlock") }}}
 	r.settings.Set(settings{Config: gw.conf})
 	r.confine()
+	if want := (local.Sandbox{Missing: "no Landlock"}); r.sandbox != want {
+		t.Errorf("the status has %+v, want %+v", r.sandbox, want)
+	}
 	gw.conf.Paths.State = "/elsewhere"
 	if err := r.beyond(gw.conf); err != nil {
 		t.Error(err)

@@ -33,6 +33,7 @@ func (g *generation) status() local.Status {
 		OTA:      g.modulesStatus(),
 		Upload:   uploadStatus(uploads),
 		Clock:    g.clockStatus(),
+		Sandbox:  g.sandbox,
 	}
 	s.MQTT.ClientID = g.conf.MQTT.ClientID
 	if !tok.Token.IsZero() && s.MQTT.ClientID == "" {

@@ -34,6 +34,7 @@ type Status struct {
 	OTA      []Module  `json:"ota"`
 	Upload   Upload    `json:"upload"`
 	Clock    Clock     `json:"clock"`
+	Sandbox  Sandbox   `json:"sandbox"`
 	Accounts []Account `json:"accounts"`
 	Problems []string  `json:"problems"` // sentences for the person at the gateway, worst first
 }
@@ -191,6 +192,13 @@ type UploadType struct {
 type Clock struct {
 	ServerOffset float64 `json:"server_offset"` // seconds that the cloud is ahead of the system clock
 	Source       string  `json:"source"`        // server, system or floor
+}
+
+// Sandbox tells what holds the process itself to the directories that it writes
+// in, beside the sandbox of the service.
+type Sandbox struct {
+	Landlock int    `json:"landlock"`          // the version of the kernel's Landlock; 0: nothing does
+	Missing  string `json:"missing,omitempty"` // why nothing does
 }
 
 // jwt matches a JSON Web Token anywhere in the text of an error (RFC 7519).

@@ -88,7 +88,11 @@ func (p *patient) daemon(context.Context) []Finding {
 	case p.Version != "" && p.status.Version != p.Version:
 		return warn(fmt.Sprintf("process %d runs version %s, this program is %s", p.status.PID, p.status.Version, p.Version), "systemctl restart spoke-zone-agent")
 	}
-	return ok(fmt.Sprintf("version %s runs as process %d since %s", p.status.Version, p.status.PID, stamp(p.status.Started)))
+	held := fmt.Sprintf("the kernel's Landlock, version %d, holds it to its directories", p.status.Sandbox.Landlock)
+	if p.status.Sandbox.Landlock == 0 {
+		held = "nothing but its service's sandbox holds it to its directories: " + p.status.Sandbox.Missing
+	}
+	return append(ok(fmt.Sprintf("version %s runs as process %d since %s", p.status.Version, p.status.PID, stamp(p.status.Started))), ok(held)...)
 }
 
 // session tells how the daemon stands with the broker.

@@ -42,6 +42,7 @@ func newWard(t *testing.T) *ward {
 		Token:    local.Token{State: "valid", LastError: "POST /loginDevice: 503", Expires: now.Add(5 * 24 * time.Hour), PointOfNoReturn: now.Add(132 * time.Hour), Stored: local.Stored{State: true, IdentityFile: true}},
 		MQTT:     local.MQTT{State: "online", Error: "no route to host", Broker: "mqtts://io.spoke.zone:8883", Since: now.Add(-time.Hour)},
 		Clock:    local.Clock{Source: "server"},
+		Sandbox:  local.Sandbox{Landlock: 5},
 	}
 	w.Doctor = &Doctor{
 		ConfigPath: filepath.Join(w.dir, "agent.conf"), Version: "1.2.3", Built: now.Add(-24 * time.Hour),
