@@ -27,7 +27,7 @@ const leastABI = 2
 func Writes(directories ...string) (abi int, err error) {
 	abi, err = syscall.LandlockGetABIVersion()
 	if err != nil {
-		return 0, fmt.Errorf("Linux %s offers no Landlock: %w", release(), err)
+		return 0, fmt.Errorf("no Landlock in Linux %s: %w", release(), err)
 	}
 	if abi < leastABI {
 		return abi, fmt.Errorf("the Landlock of Linux %s is of version %d, and %d is needed", release(), abi, leastABI)

@@ -54,8 +54,8 @@ var rare = []illness{
 		w.identity = "mqtt_username = e30.e30.c2ln\n"
 	}, "token", OK, "without an expiry", ""},
 	{"a kernel without Landlock", func(t *testing.T, w *ward) {
-		w.status.Sandbox = local.Sandbox{Missing: "Linux 4.19 offers no Landlock"}
-	}, "daemon", OK, "Linux 4.19 offers no Landlock", ""},
+		w.status.Sandbox = local.Sandbox{Missing: "no Landlock in Linux 4.19"}
+	}, "daemon", OK, "no Landlock in Linux 4.19", ""},
 	{"a session nobody knows of", func(t *testing.T, w *ward) { w.running = local.ErrNotRunning }, "session", Warn, "known to the daemon alone", "start the daemon"},
 	{"a session without a token", func(t *testing.T, w *ward) { w.status.MQTT.State, w.status.Token.State = "offline", "none" }, "session", Warn, "waits for a token", "token above"},
 	{"a drop box that is a file", func(t *testing.T, w *ward) {
