@@ -2,13 +2,16 @@ package account
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,6 +114,11 @@ func TestGateKeepsTheOrder(t *testing.T) {
 	})
 }
 
+// noRoute is a network without the cloud.
+type noRoute struct{}
+
+func (noRoute) RoundTrip(*http.Request) (*http.Response, error) { return nil, syscall.EHOSTUNREACH }
+
 // TestKeeperDoesNotQueue: more programs wait than have their turn in the time
 // that the Keeper waits, and always a new one for each that gives up.
 func TestKeeperDoesNotQueue(t *testing.T) {
@@ -132,9 +140,8 @@ func TestKeeperDoesNotQueue(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		start := time.Now()
-		wait, cancel := context.WithTimeout(ctx, gateWait)
-		defer cancel()
-		if err := g.acquire(wait, true); err != nil || time.Since(start) > 10*time.Second {
+		p := &Provider{Gate: g, Base: &url.URL{Scheme: "http", Host: "cloud"}, HTTP: &http.Client{Transport: noRoute{}}}
+		if _, _, err := p.send(ctx, profile.Request{Method: http.MethodGet}); !errors.Is(err, syscall.EHOSTUNREACH) || time.Since(start) > 10*time.Second {
 			t.Errorf("the Keeper waited %v: %v", time.Since(start), err)
 		}
 		stop()

@@ -69,11 +69,11 @@ func write(w io.Writer, built time.Time, version, path string, packages ...strin
 }
 
 // describe is the program itself: its hash, and what it was built for and how,
-// under the names that CycloneDX has registered for Go.
+// under the names that CycloneDX has registered for Go, where it has one.
 func describe(info *buildinfo.BuildInfo, version, path string) (cdx.Component, error) {
 	program := component(cdx.ComponentTypeApplication, info.Main.Path, "v"+version, "")
 	program.Name, program.Version = filepath.Base(path), version
-	properties := []cdx.Property{{Name: "cdx:gomod:build:compiler", Value: info.GoVersion}}
+	properties := []cdx.Property{{Name: "cdx:gomod:build:env:GOVERSION", Value: info.GoVersion}}
 	settings := map[string]string{}
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value

@@ -23,7 +23,7 @@ do_compile() {
 # The program tells its version, and takes no time before that of its source for true.
 do_compile[prefuncs] += "spoke_zone_stamp"
 python spoke_zone_stamp() {
-    d.appendVar('GO_EXTRA_LDFLAGS', ' -X main.version=%s -X main.built=%s' % (d.getVar('PV'), d.getVar('SOURCE_DATE_EPOCH') or ''))
+    d.appendVar('GO_EXTRA_LDFLAGS', ' -X main.version=%s -X main.built=%s' % (d.getVar('PV').replace('~', '-'), d.getVar('SOURCE_DATE_EPOCH') or ''))
 }
 
 do_install() {
