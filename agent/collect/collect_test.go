@@ -49,6 +49,25 @@ func TestHalfALineWaitsUntilItsFileIsRotated(t *testing.T) {
 	}
 }
 
+// TestTheOlderFileGoesFirst: what was rotated is not due yet, and its successor
+// already has enough for a data file.
+func TestTheOlderFileGoesFirst(t *testing.T) {
+	for _, pattern := range []string{"app.log", "app.log*"} {
+		w := newWorld(t, t.TempDir(), pattern)
+		w.size = 100
+		w.start()
+		w.append("app.log", "one\n")
+		w.pass(time.Second)
+		w.append("app.log", "two\n")
+		w.rename("app.log", 9)
+		more := strings.Repeat("three\n", 20)
+		w.append("app.log", more)
+		w.pass(0)
+		w.wants("one\ntwo\n" + more)
+		w.c.closeFiles()
+	}
+}
+
 func TestADeletedFileIsReadToItsEnd(t *testing.T) {
 	w := newWorld(t, t.TempDir(), "app.log")
 	w.append("app.log", "one\n")

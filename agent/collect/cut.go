@@ -30,6 +30,12 @@ func (f *file) cut(h io.ReaderAt, limit int64) (int64, error) {
 	return 0, nil
 }
 
+// log is what the data files of f are called after: the same for a log and for
+// the rotations of it that a pattern matches.
+func (f *file) log() string {
+	return path.Join(path.Dir(f.Path), dataName(path.Base(f.Path), 0))
+}
+
 // dataName is the name of the n-th data file, of a file called base: in the
 // order of their names they are in the order of their lines.
 func dataName(base string, n uint64) string {

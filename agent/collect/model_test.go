@@ -43,7 +43,7 @@ func rotations(t *rapid.T, pattern string) {
 		all.WriteString(text)
 		if cut := rapid.IntRange(0, len(text)).Draw(t, "cut"); cut < len(text) { // half a line, and a look at it
 			w.append("app.log", text[:cut])
-			w.pass(time.Second)
+			w.pass(rapid.SampledFrom([]time.Duration{0, time.Second}).Draw(t, "later"))
 			text = text[cut:]
 		}
 		w.append("app.log", text)

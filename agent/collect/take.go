@@ -77,18 +77,23 @@ func (c *Collector) collect(ctx context.Context, v *view, now time.Time) time.Du
 			rotated++
 		}
 	}
-	held := map[string]bool{} // logs one of whose files cannot be read: what follows it waits
-	for _, f := range slices.Clone(c.state.Files) {
-		if f.Source != v.Name || held[f.Path] || ctx.Err() != nil {
-			continue
-		}
+	files := slices.Clone(c.state.Files)
+	last := map[string]int{} // by log: the youngest of its files that is to be taken, and all before it are
+	for i, f := range files {
 		gone, crowd := !f.listed && f.f != nil, !f.current && rotated >= maxGone
-		if !due && !gone && !crowd && f.Size-f.Pos < v.Size {
+		if f.Source == v.Name && (due || gone || crowd || f.Size-f.Pos >= v.Size) {
+			last[f.log()] = i
+		}
+	}
+	held := map[string]bool{} // logs one of whose files cannot be read: what follows it waits
+	for i, f := range files {
+		youngest, some := last[f.log()]
+		if f.Source != v.Name || !some || i > youngest || held[f.log()] || ctx.Err() != nil {
 			continue
 		}
 		if err := c.take(ctx, v, f); err != nil && ctx.Err() == nil {
 			c.trouble(v.Source, f.Path, err)
-			held[f.Path] = true
+			held[f.log()] = true
 			again := now.Add(min(v.Every, lookMost))
 			c.due[v.Name] = again
 			if errors.As(err, new(queueError)) {
