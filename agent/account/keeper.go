@@ -148,7 +148,7 @@ func (k *Keeper) next(now time.Time) time.Time {
 	if k.Provider == nil {
 		return next
 	}
-	if k.unkept() {
+	if k.unkept() && k.standing().next() == byRetire { // what else it may be waits as long as failures make it
 		next = earlier(next, later(now, now.Add(Recheck-time.Since(k.retired))))
 	}
 	if opens := k.Provider.Gate.Closed(); !opens.IsZero() {

@@ -17,6 +17,7 @@ import (
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/beacontower"
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/beamery"
 	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/host"
+	"github.com/spoke-zone/spoke-zone-agent/agent/cloudtest/placeos"
 )
 
 var (
@@ -185,6 +186,35 @@ func TestWrongPasswordIsNotTriedOften(t *testing.T) {
 		s, _ := g.Status()
 		if s.State != Unprovisioned || !strings.Contains(s.Reason, "401") || strings.Contains(s.Reason, "wrong-one") {
 			t.Errorf("%s: %s", s.State, s.Reason)
+		}
+	})
+}
+
+// TestUnkeptAndExpiredIsNoHurry: the process ended before the cloud was told that
+// the new token is kept, and comes back when that has expired and the cloud
+// does not answer.
+func TestUnkeptAndExpiredIsNoHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := started(t, atPlaceOS(1))
+		defer g.cloud.Close()
+		g.kill(false)
+		store := &Store{Dir: "cred", FS: g.disk, Profiled: true}
+		s, err := store.load(Names{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.save(slots{Cur: s.use(), Next: s.use()}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Hour)
+		g.cloud.MustSet(host.ServerError, host.Share(0.9).With("503"))
+		before := len(g.cloud.Arrivals(placeos.OpToken))
+		g.boot(t)
+		defer func() { g.kill(false) }()
+		time.Sleep(time.Hour)
+		asked := g.cloud.Arrivals(placeos.OpToken)[before:]
+		if n, d := len(asked), closest(asked); n < 2 || d < minGap {
+			t.Errorf("%d requests, two of them within %v", n, d)
 		}
 	})
 }
