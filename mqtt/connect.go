@@ -144,6 +144,7 @@ func connect(ctx context.Context, c *conn, client paho.Client, superseded <-chan
 // could do by itself (connect again, fall back to MQTT 3.1, ping, subscribe
 // again) is off.
 func (s *Session) options(c net.Conn, cred Credential) *paho.ClientOptions {
+	on := s.made.Add(1)
 	return paho.NewClientOptions().
 		AddBroker("tcp://broker"). // never dialled
 		SetCustomOpenConnectionFn(func(*url.URL, paho.ClientOptions) (net.Conn, error) { return c, nil }).
@@ -160,7 +161,7 @@ func (s *Session) options(c net.Conn, cred Credential) *paho.ClientOptions {
 		SetResumeSubs(false).
 		SetOrderMatters(true). // see receive
 		SetAutoAckDisabled(true).
-		SetDefaultPublishHandler(s.receive)
+		SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { s.receive(on, m) })
 }
 
 // subscribe sends the filters and returns those that the broker refused.

@@ -72,8 +72,9 @@ func (b *inbox) give(m arrived, handle func(Message)) {
 
 // receive is the library's handler. It runs in the order of arrival because
 // the library is told that order matters; told otherwise it starts a goroutine
-// for each message and the order is lost. It never waits.
-func (s *Session) receive(_ paho.Client, m paho.Message) {
+// for each message and the order is lost. It never waits. on numbers the
+// connection.
+func (s *Session) receive(on uint64, m paho.Message) {
 	if s.OnMessage == nil {
 		m.Ack()
 		return
@@ -84,16 +85,20 @@ func (s *Session) receive(_ paho.Client, m paho.Message) {
 		return
 	}
 	msg := Message{Topic: m.Topic(), Payload: m.Payload(), QoS: m.Qos(), Retain: m.Retained()}
-	if m.Duplicate() && msg.QoS > 0 && s.recent.has(m.MessageID(), msg) {
+	put := func() bool { return s.inbox.put(arrived{msg, m.Ack}) }
+	known, queued := false, false
+	if msg.QoS > 0 {
+		known, queued = s.recent.once(on, m.MessageID(), m.Duplicate(), msg, put)
+	} else {
+		queued = put()
+	}
+	if known {
 		m.Ack()
 		return
 	}
-	if !s.inbox.put(arrived{msg, m.Ack}) {
+	if !queued {
 		s.drop("message of the broker dropped: queue is full", "topic", clip(msg.Topic), "bytes", len(msg.Payload))
 		return
-	}
-	if msg.QoS > 0 {
-		s.recent.add(m.MessageID(), msg)
 	}
 	s.dropping.Store(false)
 }

@@ -15,7 +15,8 @@ const (
 
 // recent is the messages of QoS 1 that were queued lately. When a connection
 // ends between a message and our PUBACK, the broker sends it again on the next,
-// under the same packet id: a command must not run twice for that.
+// under the same packet id: a command must not run twice for that. At a takeover
+// both connections are read at once, and it may overtake the first.
 type recent struct {
 	mu   sync.Mutex
 	seed maphash.Seed
@@ -23,6 +24,7 @@ type recent struct {
 }
 
 type arrival struct {
+	on   uint64 // the number of the connection
 	id   uint16
 	hash uint64
 	at   time.Time
@@ -40,25 +42,24 @@ func (r *recent) hash(m Message) uint64 {
 	return h.Sum64()
 }
 
-// add notes a message that was queued.
-func (r *recent) add(id uint16, m Message) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.list) == maxRecent {
-		r.list = append(r.list[:0], r.list[1:]...)
-	}
-	r.list = append(r.list, arrival{id, r.hash(m), time.Now()})
-}
-
-// has reports whether a message that is marked as sent again was queued before.
-func (r *recent) has(id uint16, m Message) bool {
+// once queues the message m, which came on the connection numbered on, by put,
+// unless it was queued before: again is whether the broker marks it as sent
+// again. What there is no room for is not noted: the broker will send it again.
+func (r *recent) once(on uint64, id uint16, again bool, m Message, put func() bool) (known, queued bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	hash := r.hash(m)
 	for _, a := range r.list {
-		if a.id == id && a.hash == hash && time.Since(a.at) <= recentFor {
-			return true
+		if a.id == id && a.hash == hash && (again || a.on > on) && time.Since(a.at) <= recentFor {
+			return true, false
 		}
 	}
-	return false
+	if !put() {
+		return false, false
+	}
+	if len(r.list) == maxRecent {
+		r.list = append(r.list[:0], r.list[1:]...)
+	}
+	r.list = append(r.list, arrival{on, id, hash, time.Now()})
+	return false, true
 }

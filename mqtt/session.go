@@ -78,6 +78,7 @@ type Session struct {
 	link     atomic.Pointer[link]   // nil unless online
 	window   window
 	recent   recent
+	made     atomic.Uint64 // connections
 	dropped  atomic.Int64
 	dropping atomic.Bool // whether the last message was dropped
 
