@@ -68,7 +68,8 @@ version_of() { dpkg-query -W -f '${Version}' $1; }
 line=$(sign screen 1.1 7 screen-1.1.deb)
 ask install screen 1.1 screen-1.1.deb "${line% sig=*}"
 await 20 "an unsigned package is refused" answered '"kind":"refused","code":30.*the release is not signed'
-cp screen-1.1.deb tampered.deb && printf x | dd of=tampered.deb bs=1 seek=300 conv=notrunc status=none
+other=$(($(od -An -tu1 -j300 -N1 screen-1.1.deb) ^ 1)) # than the byte that is there
+cp screen-1.1.deb tampered.deb && printf %b "\\x$(printf %x "$other")" | dd of=tampered.deb bs=1 seek=300 conv=notrunc status=none
 ask install screen 1.1 tampered.deb "$line"
 await 20 "a tampered package is refused" answered '"kind":"refused","code":30.*its SHA-256 is'
 ask install screen 1.1 screen-1.1.deb "$(sign other 1.1 7 screen-1.1.deb)"
