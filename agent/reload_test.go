@@ -153,8 +153,10 @@ func TestReload(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if n := len(cloud.Logins()); n != 0 {
-		t.Errorf("reloading caused %d logins", n)
+	for _, l := range cloud.Logins() { // one may ask for the time, if nothing else did sooner
+		if l.Given != "" {
+			t.Errorf("reloading renewed the token: %+v", l.Status)
+		}
 	}
 }
 
